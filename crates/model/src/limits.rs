@@ -1,0 +1,67 @@
+//! The default limits, each named once. Configuration may change most of them; the ones marked
+//! *hard* are what the formats and the memory accounting are built for.
+
+use std::time::Duration;
+
+/// Bytes of one payload or request body unless configured otherwise.
+pub const PAYLOAD_BYTES: usize = 1 << 20;
+/// *Hard*: the most bytes a payload may be configured to.
+pub const PAYLOAD_BYTES_MAX: usize = 16 << 20;
+/// *Hard*: bytes of a topic or filter.
+pub const TOPIC_BYTES: usize = 4_096;
+/// *Hard*: levels of a topic or filter.
+pub const TOPIC_LEVELS: usize = 200;
+/// *Hard*: bytes of a content type.
+pub const CONTENT_TYPE_BYTES: usize = 256;
+/// User properties on one message.
+pub const USER_PROPERTIES: usize = 32;
+/// Bytes of all user properties of one message together.
+pub const USER_PROPERTIES_BYTES: usize = 4_096;
+/// *Hard*: changes in one batch.
+pub const BATCH_CHANGES: usize = 1_000;
+/// *Hard*: bytes of an idempotency key.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// How long the outcome of an idempotency key is remembered.
+pub const IDEMPOTENCY_RETENTION: Duration = Duration::from_hours(24);
+/// Bytes of HTTP request headers.
+pub const HTTP_HEADER_BYTES: usize = 32 << 10;
+/// Bytes of a request URI.
+pub const URI_BYTES: usize = 8 << 10;
+/// How long a new connection may stay silent.
+pub const FIRST_BYTE: Duration = Duration::from_secs(5);
+/// How long the headers of a request may take.
+pub const HTTP_HEADERS: Duration = Duration::from_secs(10);
+/// The least pace of a request body: it must be whole after this and one second per 64 KiB.
+pub const HTTP_BODY: Duration = Duration::from_secs(30);
+/// How long an HTTP connection may idle between requests.
+pub const HTTP_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// How long a CONNECT packet may take.
+pub const MQTT_CONNECT: Duration = Duration::from_secs(5);
+/// Bytes of a CONNECT packet.
+pub const MQTT_CONNECT_BYTES: usize = 64 << 10;
+/// Bytes of an MQTT client identifier.
+pub const CLIENT_ID_BYTES: usize = 1_024;
+/// Incoming topic aliases of one connection.
+pub const TOPIC_ALIASES: u16 = 16;
+/// `QoS` 1 and 2 messages that a client may have unacknowledged at the server.
+pub const RECEIVE_MAXIMUM: u16 = 64;
+/// Subscriptions of one connection.
+pub const SUBSCRIPTIONS: usize = 1_000;
+/// The longest session expiry that is granted.
+pub const SESSION_EXPIRY: Duration = Duration::from_hours(168);
+/// How long the journal keeps history.
+pub const HISTORY_AGE: Duration = Duration::from_hours(24);
+/// Revisions that the journal keeps whatever their age.
+pub const HISTORY_REVISIONS: u64 = 10_000;
+/// How long a delete is remembered for clients that were away.
+pub const TOMBSTONE_AGE: Duration = Duration::from_hours(168);
+/// Bytes that may wait for one live feed before it falls back to catch-up.
+pub const FEED_PENDING_BYTES: usize = 1 << 20;
+/// The longest silence of a feed.
+pub const PROGRESS: Duration = Duration::from_secs(15);
+/// The longest `wait` of a long poll.
+pub const LONG_POLL_WAIT: Duration = Duration::from_mins(1);
+/// Bytes of writes that may wait for the journal before new ones are refused.
+pub const ADMITTED_BYTES: usize = 64 << 20;
+/// Bytes of events that may wait for one shard before publishers are held back.
+pub const EVENT_INBOX_BYTES: usize = 16 << 20;
