@@ -1,0 +1,169 @@
+//! The contract of a journal, and the enum that the engine holds.
+
+use dovetail_model::{Change, Commit, Epoch};
+
+use crate::error::{AppendError, CloseError, TrimError};
+use crate::memory::MemoryJournal;
+use crate::{JournalReader, SnapshotWriter};
+
+/// What every journal does. One owner appends; readers and the snapshot writer are handles that
+/// live on other threads.
+///
+/// The contract, which `tests/contract.rs` holds every implementation to:
+///
+/// * A commit is durable when [`append`](Self::append) returns `Ok`, and from then on visible to
+///   every reader, with equal bytes, until trimmed. Nothing is visible before.
+/// * A batch is there whole or not at all.
+/// * Numbers are contiguous and only grow. Number 0 is the empty journal.
+/// * After an error of kind *poisoned* every later append fails until the journal is opened anew.
+pub trait JournalStore {
+    /// The history that the numbers count in.
+    fn epoch(&self) -> Epoch;
+
+    /// The newest durable commit; 0 in an empty journal.
+    fn tail(&self) -> u64;
+
+    /// The oldest commit that can be read; `tail + 1` when there is none.
+    fn first(&self) -> u64;
+
+    /// Appends `batch` as a unit and returns when it is durable. `expected_tail` is what the caller
+    /// takes for the tail; the numbers of the batch continue from it one by one. An empty batch
+    /// does nothing.
+    fn append(&mut self, batch: &[Commit], expected_tail: u64) -> Result<(), AppendError>;
+
+    /// A handle that reads durable commits from any thread.
+    fn reader(&self) -> JournalReader;
+
+    /// Drops history: whole segments all of whose commits are below `before` *and* in a durable
+    /// snapshot. Gives up less than asked rather than more. Returns the new
+    /// [`first`](Self::first); the space follows a little later.
+    fn trim(&mut self, before: u64) -> Result<u64, TrimError>;
+
+    /// A handle that writes snapshots from a background thread.
+    fn snapshots(&self) -> SnapshotWriter;
+
+    /// Bytes that a start-up would have to replay on top of the newest snapshot.
+    fn bytes_since_snapshot(&self) -> u64;
+
+    /// Whether replay has become so long that a new snapshot pays.
+    fn should_snapshot(&self) -> bool;
+
+    /// The most encoded bytes of one batch.
+    fn batch_bytes_max(&self) -> usize;
+
+    /// How the space stands, so that writes can be refused while there is still room for deletes.
+    fn space(&self) -> Space;
+
+    /// Stops the helpers and gives the directory free. Dropping a journal does the same without
+    /// the report, as a crash would.
+    fn close(self) -> Result<(), CloseError>;
+}
+
+/// How much room a journal has for commits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Space {
+    /// The next segment is there or in the making.
+    Ample,
+    /// The disk had no space for the next segment; the journal tries again by itself.
+    Low {
+        /// Bytes that still fit.
+        bytes_left: u64,
+    },
+}
+
+/// Receives what an opening journal finds: at most one snapshot, then the commits after it, in
+/// order. If the opening fails, what was received so far must be thrown away.
+pub trait RecoverySink {
+    /// A snapshot of the state after commit `at` follows, in about `entries_hint` calls of
+    /// [`entry`](Self::entry). `floor` is what the writer of the snapshot gave.
+    fn snapshot(&mut self, at: u64, floor: u64, entries_hint: u64);
+
+    /// One entry of the snapshot, in the order in which it was written.
+    fn entry(&mut self, change: Change);
+
+    /// The next commit after the snapshot, or after the empty journal.
+    fn commit(&mut self, commit: Commit);
+}
+
+/// A journal of one of the kinds that there are.
+#[derive(Debug)]
+pub enum Journal {
+    /// In memory: lost with the process.
+    Memory(MemoryJournal),
+}
+
+macro_rules! each {
+    ($journal:expr, $store:ident => $call:expr) => {
+        match $journal {
+            Journal::Memory($store) => $call,
+        }
+    };
+}
+
+impl Journal {
+    /// See [`JournalStore::epoch`].
+    pub fn epoch(&self) -> Epoch {
+        each!(self, store => store.epoch())
+    }
+
+    /// See [`JournalStore::tail`].
+    pub fn tail(&self) -> u64 {
+        each!(self, store => store.tail())
+    }
+
+    /// See [`JournalStore::first`].
+    pub fn first(&self) -> u64 {
+        each!(self, store => store.first())
+    }
+
+    /// See [`JournalStore::append`].
+    pub fn append(&mut self, batch: &[Commit], expected_tail: u64) -> Result<(), AppendError> {
+        each!(self, store => store.append(batch, expected_tail))
+    }
+
+    /// See [`JournalStore::reader`].
+    pub fn reader(&self) -> JournalReader {
+        each!(self, store => store.reader())
+    }
+
+    /// See [`JournalStore::trim`].
+    pub fn trim(&mut self, before: u64) -> Result<u64, TrimError> {
+        each!(self, store => store.trim(before))
+    }
+
+    /// See [`JournalStore::snapshots`].
+    pub fn snapshots(&self) -> SnapshotWriter {
+        each!(self, store => store.snapshots())
+    }
+
+    /// See [`JournalStore::bytes_since_snapshot`].
+    pub fn bytes_since_snapshot(&self) -> u64 {
+        each!(self, store => store.bytes_since_snapshot())
+    }
+
+    /// See [`JournalStore::should_snapshot`].
+    pub fn should_snapshot(&self) -> bool {
+        each!(self, store => store.should_snapshot())
+    }
+
+    /// See [`JournalStore::batch_bytes_max`].
+    pub fn batch_bytes_max(&self) -> usize {
+        each!(self, store => store.batch_bytes_max())
+    }
+
+    /// See [`JournalStore::space`].
+    pub fn space(&self) -> Space {
+        each!(self, store => store.space())
+    }
+
+    /// See [`JournalStore::close`].
+    pub fn close(self) -> Result<(), CloseError> {
+        each!(self, store => store.close())
+    }
+}
+
+impl From<MemoryJournal> for Journal {
+    fn from(journal: MemoryJournal) -> Self {
+        Self::Memory(journal)
+    }
+}
