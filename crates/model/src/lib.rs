@@ -20,4 +20,4 @@ pub use commit::{Change, Commit, DeleteCause, Event, Resource, Tombstone};
 pub use filter::{Filter, FilterError};
 pub use representation::{Metadata, Representation, UnixMillis};
 pub use revision::{Epoch, ParseRevisionError, Revision};
-pub use topic::{Topic, TopicError};
+pub use topic::{Topic, TopicError, tree_order};

@@ -68,8 +68,9 @@ impl Topic {
     }
 }
 
-/// Orders two names in tree order (see [`Topic`]). Also right for prefixes of names.
-pub(crate) fn tree_order(a: &str, b: &str) -> Ordering {
+/// Orders two names in tree order (see [`Topic`]). Also right for prefixes of names, which need not be
+/// topics themselves.
+pub fn tree_order(a: &str, b: &str) -> Ordering {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let shared = a.len().min(b.len());
     let mut at = 0;
