@@ -1,0 +1,41 @@
+//! `cargo xtask bench`: builds for release and runs `dovetail-bench`.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::stages::{Show, Stages, target_dir};
+
+/// What is passed on.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Arguments of `dovetail-bench`.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Builds the server and the bench for release, then runs the bench on the terminal of the caller.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let mut stages = Stages::new(root)?;
+    let built = stages.run(
+        "release build",
+        "cargo",
+        &["build", "--release", "--locked", "-p", "dovetail-server", "-p", "dovetail-bench"],
+        Show::OnFailure,
+    )?;
+    if !built.passed {
+        return stages.close();
+    }
+    let release = target_dir(root).join("release");
+    let status = Command::new(release.join("dovetail-bench"))
+        .args(&options.arguments)
+        .env("DOVETAIL_BIN", release.join("dovetail"))
+        .current_dir(root)
+        .status()
+        .context("could not start dovetail-bench")?;
+    if !status.success() {
+        bail!("dovetail-bench ended with {status}");
+    }
+    Ok(())
+}
