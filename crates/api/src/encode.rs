@@ -13,6 +13,8 @@ use dovetail_model::{
 
 use crate::{payload, time};
 
+pub use crate::text::string;
+
 /// Appends a `baseline-begin` frame.
 pub fn baseline_begin(out: &mut Vec<u8>, rev: Revision) {
     out.extend_from_slice(b"{\"type\":\"baseline-begin\",\"rev\":");
@@ -182,11 +184,6 @@ fn metadata(out: &mut Vec<u8>, metadata: &Metadata) {
 
 /// Appends a revision as a JSON string.
 pub fn token(out: &mut Vec<u8>, revision: Revision) {
-    // Writing to a vector does not fail; the same below.
+    // Writing to a vector does not fail.
     let _ = write!(out, "\"{revision}\"");
-}
-
-/// Appends `text` as a JSON string.
-pub fn string(out: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(out, text);
 }

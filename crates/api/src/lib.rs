@@ -41,6 +41,7 @@ pub mod encode;
 mod payload;
 pub mod problem;
 pub mod sse;
+mod text;
 pub mod time;
 
 /// The media type of every JSON document here.

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-use crate::encode::string;
+use crate::text::string;
 
 /// Deeper values are shown as text: parsers of clients have limits, and one value must not make a
 /// whole document unreadable to them.
