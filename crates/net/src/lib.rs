@@ -1,1 +1,24 @@
-//! net.
+//! Where connections come from and where they live.
+//!
+//! One acceptor per listening address takes connections and hands each, round robin, to a *shard*:
+//! an operating-system thread with a runtime of its own. A connection is one local task of its
+//! shard for as long as it lives; nothing about it ever crosses a thread again. The task looks at
+//! the first byte to tell MQTT and HTTP apart, without taking it from the socket, and gives the
+//! connection to the service that the shard was started with.
+//!
+//! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
+//! when descriptors run out), `shards`, `sniff` (which protocol), `drain` (how to stop), `counters`.
+
+mod accept;
+mod counters;
+mod drain;
+mod exposure;
+mod shards;
+mod sniff;
+
+pub use accept::{Listener, accept};
+pub use counters::{Counters, Counts};
+pub use drain::{Drain, Draining, Hold};
+pub use exposure::{ExposureError, Protection, check_exposure};
+pub use shards::{Connection, Dispatcher, LocalService, Options, Shards};
+pub use sniff::{Protocol, Sniffed, sniff};

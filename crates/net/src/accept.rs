@@ -1,0 +1,180 @@
+//! The acceptor: takes connections from a listening socket and hands them to the shards.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use crate::counters::Counters;
+use crate::{Dispatcher, Draining};
+
+/// How long accepting pauses when descriptors or memory have run out. The connection that could not
+/// be accepted stays in the backlog, so that the socket stays readable: without the pause the
+/// acceptor would spin.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Listens on `address`. Whether it may be bound is the caller's to check
+    /// ([`crate::check_exposure`]).
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = TcpListener::bind(address)?;
+        socket.set_nonblocking(true)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address that is listened on, with the port that the system chose if 0 was asked for.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Accepts connections until draining begins. Run one for each listener.
+///
+/// A connection over the limit is accepted and closed, which tells its client at once. When
+/// descriptors or memory run out, accepting pauses and goes on by itself.
+///
+/// # Errors
+/// Only what makes the listening socket useless.
+pub async fn accept(listener: Listener, dispatcher: Dispatcher, draining: Draining) -> io::Result<()> {
+    let _hold = draining.hold("acceptor");
+    let socket = tokio::net::TcpListener::from_std(listener.socket)?;
+    tokio::select! {
+        result = run(&socket, &dispatcher) => result,
+        () = draining.begun() => Ok(()),
+    }
+}
+
+/// Where connections come from; tests stand in for it.
+trait Source {
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)>;
+}
+
+impl Source for tokio::net::TcpListener {
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = self.accept().await?;
+        // Taken out of the acceptor's runtime: the shard puts it into its own.
+        Ok((stream.into_std()?, peer))
+    }
+}
+
+async fn run(source: &impl Source, dispatcher: &Dispatcher) -> io::Result<()> {
+    let mut is_paused = false;
+    loop {
+        match source.next().await {
+            Ok((stream, peer)) => {
+                if std::mem::take(&mut is_paused) {
+                    tracing::info!("accepting connections again");
+                }
+                dispatcher.dispatch(stream, peer).await;
+            }
+            Err(error) => match Remedy::of(&error) {
+                Remedy::Skip => {}
+                Remedy::Pause => {
+                    if !std::mem::replace(&mut is_paused, true) {
+                        tracing::warn!(%error, "no resources for new connections, accepting pauses");
+                    }
+                    Counters::count(&dispatcher.counters().pauses);
+                    tokio::time::sleep(PAUSE).await;
+                }
+                Remedy::GiveUp => return Err(error),
+            },
+        }
+    }
+}
+
+/// What to do about a failed accept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Remedy {
+    /// The connection is lost, the next one may be fine (accept(2) passes on errors of the
+    /// connection itself).
+    Skip,
+    /// The process or the system has run out of something; time will help.
+    Pause,
+    /// The listening socket itself is wrong.
+    GiveUp,
+}
+
+impl Remedy {
+    fn of(error: &io::Error) -> Self {
+        match Errno::from_io_error(error) {
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Self::Pause,
+            Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::FAULT) => Self::GiveUp,
+            _ => Self::Skip,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
+    use super::*;
+    use crate::{Connection, Drain, LocalService, Options, Shards};
+    use std::cell::Cell;
+    use std::num::NonZeroUsize;
+    use std::sync::Arc;
+
+    struct Ignore;
+
+    impl LocalService for Ignore {
+        async fn serve(&self, _connection: Connection) {}
+    }
+
+    /// Fails as a process without descriptors does, `failures` times, then as a closed socket does.
+    struct Exhausted {
+        failures: Cell<u32>,
+    }
+
+    impl Source for Exhausted {
+        async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
+            let left = self.failures.get();
+            self.failures.set(left.saturating_sub(1));
+            Err(if left == 0 { Errno::BADF.into() } else { Errno::MFILE.into() })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn exhaustion_pauses_and_does_not_spin() {
+        let drain = Drain::new();
+        let counters = Arc::new(Counters::default());
+        let one = NonZeroUsize::MIN;
+        let shards =
+            Shards::start(one, Options::default(), drain.draining(), Arc::clone(&counters), |_| Ignore)
+                .unwrap();
+        let began = tokio::time::Instant::now();
+        let source = Exhausted { failures: Cell::new(25) };
+        let error = run(&source, &shards.dispatcher()).await.unwrap_err();
+        assert_eq!(Errno::from_io_error(&error), Some(Errno::BADF));
+        assert_eq!(began.elapsed(), PAUSE * 25);
+        assert_eq!(counters.read().pauses, 25);
+    }
+
+    #[test]
+    fn every_error_has_its_remedy() {
+        for (errno, remedy) in [
+            (Errno::MFILE, Remedy::Pause),
+            (Errno::NFILE, Remedy::Pause),
+            (Errno::NOMEM, Remedy::Pause),
+            (Errno::NOBUFS, Remedy::Pause),
+            (Errno::CONNABORTED, Remedy::Skip),
+            (Errno::INTR, Remedy::Skip),
+            (Errno::NETDOWN, Remedy::Skip),
+            (Errno::PERM, Remedy::Skip),
+            (Errno::BADF, Remedy::GiveUp),
+            (Errno::INVAL, Remedy::GiveUp),
+        ] {
+            assert_eq!(Remedy::of(&errno.into()), remedy, "{errno}");
+        }
+    }
+}
