@@ -32,12 +32,13 @@
 //! whitespace around it is put on one line, because a frame is always one line.
 //!
 //! Modules: [`encode`] and [`decode`] (frames and entries), [`document`] (collection and catch-up),
-//! [`batch`], [`problem`] (RFC 9457), [`sse`] (event streams), [`time`] (RFC 3339).
+//! [`names`] (paths and topics), [`batch`], [`problem`] (RFC 9457), [`sse`] (event streams), [`time`] (RFC 3339).
 
 pub mod batch;
 pub mod decode;
 pub mod document;
 pub mod encode;
+pub mod names;
 mod payload;
 pub mod problem;
 pub mod sse;
