@@ -64,4 +64,8 @@ pub const LONG_POLL_WAIT: Duration = Duration::from_mins(1);
 /// Bytes of writes that may wait for the journal before new ones are refused.
 pub const ADMITTED_BYTES: usize = 64 << 20;
 /// Bytes of events that may wait for one shard before publishers are held back.
-pub const EVENT_INBOX_BYTES: usize = 16 << 20;
+pub const EVENT_INBOX_BYTES: usize = 256 << 10;
+/// Bytes of recent commits that all shards read from.
+pub const TAIL_BYTES: usize = 32 << 20;
+/// Bytes of recent entries that the live feeds of one shard point to.
+pub const RING_BYTES: usize = 32 << 20;

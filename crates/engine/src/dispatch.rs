@@ -1,0 +1,232 @@
+//! What a shard does with what others left for it: entries to feeds, answers to tickets.
+//!
+//! Order matters twice. Entries come before answers, so that who reads its answer finds that its
+//! own subscription was told first. And an event comes after every commit that its publisher could
+//! have seen: the shard reads the commits *before* it takes the events, and an event carries the
+//! head of its moment. A commit that a publisher made after its event was not in the window yet
+//! when the event was left, so it cannot overtake it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Weak;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use dovetail_routes::Routes;
+use slab::Slab;
+use tokio::time::Sleep;
+
+use crate::Core;
+use crate::entry::Entry;
+use crate::fanout::ReadOn;
+use crate::feed::{Feed, Told};
+use crate::mailbox::{Reply, ReplySlot};
+use crate::ring::Ring;
+use crate::shard::Inner;
+
+/// How long publishers of events are held back on account of subscribers that do not keep up.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the dispatcher and the subscribers of a shard share.
+pub(crate) struct Dispatching {
+    pub(crate) routes: Routes<u32>,
+    pub(crate) feeds: Slab<Feed>,
+    pub(crate) subscribers: Slab<Ready>,
+    pub(crate) ring: Ring,
+    /// Commits up to here went to the feeds.
+    pub(crate) dispatched: u64,
+    /// Feeds whose subscriber is far behind with live entries.
+    pub(crate) congested: usize,
+    pub(crate) next_serial: u64,
+}
+
+/// What a subscriber has ready.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    pub(crate) feeds: VecDeque<u32>,
+    pub(crate) waker: Option<Waker>,
+}
+
+/// The local task that takes from the mailbox.
+pub(crate) struct Dispatcher {
+    shard: Weak<Inner>,
+    commits: VecDeque<Arc<Entry>>,
+    events: VecDeque<Arc<Entry>>,
+    replies: Vec<(ReplySlot, Reply)>,
+    patience: Patience,
+}
+
+/// How the dispatcher stands to subscribers that do not keep up with events.
+enum Patience {
+    /// All keep up.
+    Untried,
+    /// Publishers wait until then.
+    Waiting(Pin<Box<Sleep>>),
+    /// Publishers go on, what overflows is lost, until all keep up again.
+    Over,
+}
+
+impl Dispatching {
+    pub(crate) fn new(core: &Core) -> Self {
+        Self {
+            routes: Routes::new(),
+            feeds: Slab::new(),
+            subscribers: Slab::new(),
+            ring: Ring::new(0, core.options.ring_bytes),
+            dispatched: 0,
+            congested: 0,
+            next_serial: 0,
+        }
+    }
+
+    /// Whether the shard takes part in fan-out.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.feeds.is_empty()
+    }
+
+    /// Tells `entry` to every live feed that matches.
+    fn dispatch(&mut self, entry: &Arc<Entry>, lost: &mut u64) {
+        let Self { routes, feeds, subscribers, ring, dispatched, congested, .. } = self;
+        if !entry.is_event {
+            *dispatched = entry.number;
+        }
+        let place = ring.push(Arc::clone(entry));
+        for change in entry.changes() {
+            routes.matching(change.topic(), |key| {
+                let Some(feed) = feeds.get_mut(*key as usize) else { return };
+                if feed.last_place == Some(place) || is_own(feed, entry) {
+                    return;
+                }
+                feed.last_place = Some(place);
+                match feed.tell(place, entry) {
+                    Told::Ready => {
+                        ready(subscribers, *key, feed);
+                        if !feed.is_congested && feed.is_far_behind() {
+                            feed.is_congested = true;
+                            *congested += 1;
+                        }
+                    }
+                    Told::NotForIt => {}
+                    Told::Dropped => *lost += 1,
+                }
+            });
+        }
+    }
+
+    /// The shard missed commits up to `head`.
+    fn miss(&mut self, head: u64) {
+        self.ring.restart_after(head);
+        self.dispatched = head;
+        for (key, feed) in &mut self.feeds {
+            if feed.miss() == Told::Ready {
+                ready(&mut self.subscribers, key as u32, feed);
+            }
+        }
+    }
+
+    /// Puts a feed on its subscriber's list, and wakes the subscriber.
+    pub(crate) fn make_ready(&mut self, key: u32) {
+        if let Some(feed) = self.feeds.get_mut(key as usize) {
+            ready(&mut self.subscribers, key, feed);
+        }
+    }
+}
+
+fn is_own(feed: &Feed, entry: &Entry) -> bool {
+    feed.no_local.is_some() && feed.no_local == entry.publisher
+}
+
+fn ready(subscribers: &mut Slab<Ready>, key: u32, feed: &mut Feed) {
+    if std::mem::replace(&mut feed.is_ready, true) {
+        return;
+    }
+    if let Some(subscriber) = subscribers.get_mut(feed.subscriber) {
+        subscriber.feeds.push_back(key);
+        if let Some(waker) = subscriber.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Dispatcher {
+    pub(crate) fn new(shard: Weak<Inner>) -> Self {
+        Self {
+            shard,
+            commits: VecDeque::new(),
+            events: VecDeque::new(),
+            replies: Vec::new(),
+            patience: Patience::Untried,
+        }
+    }
+
+    fn turn(&mut self, shard: &Inner) {
+        let mut dispatching = shard.dispatching.borrow_mut();
+        if dispatching.is_active() {
+            self.read_commits(&mut dispatching, shard);
+        }
+        shard.mailbox.take_events(&mut self.events);
+        let mut lost = 0;
+        for event in self.events.drain(..) {
+            if !dispatching.is_active() {
+                continue;
+            }
+            // The window holds every commit that the publisher could have seen.
+            if event.number > self.commits.back().map_or(dispatching.dispatched, |last| last.number) {
+                let from = self.commits.back().map_or(dispatching.dispatched, |last| last.number);
+                let _ = shard.core.tail.read_on(from, event.number, &mut self.commits);
+            }
+            while let Some(commit) = self.commits.pop_front_if(|commit| commit.number <= event.number) {
+                dispatching.dispatch(&commit, &mut lost);
+            }
+            dispatching.dispatch(&event, &mut lost);
+        }
+        for commit in self.commits.drain(..) {
+            dispatching.dispatch(&commit, &mut lost);
+        }
+        drop(dispatching);
+        shard.core.counters.dropped(lost);
+        shard.mailbox.take_replies(&mut self.replies);
+        for (slot, reply) in self.replies.drain(..) {
+            shard.answer(slot, reply);
+        }
+    }
+
+    fn read_commits(&mut self, dispatching: &mut Dispatching, shard: &Inner) {
+        match shard.core.tail.read_on(dispatching.dispatched, u64::MAX, &mut self.commits) {
+            ReadOn::UpTo(_) => {}
+            ReadOn::FellOut(head) => dispatching.miss(head),
+        }
+    }
+
+    /// Holds publishers of events back, or not.
+    fn mind_congestion(&mut self, shard: &Inner, cx: &mut Context<'_>) {
+        let is_congested = shard.dispatching.borrow().congested > 0;
+        self.patience = match (is_congested, std::mem::replace(&mut self.patience, Patience::Untried)) {
+            (false, _) => Patience::Untried,
+            (true, Patience::Untried) => Patience::Waiting(Box::pin(tokio::time::sleep(PATIENCE))),
+            (true, patience) => patience,
+        };
+        if let Patience::Waiting(sleep) = &mut self.patience
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            self.patience = Patience::Over;
+        }
+        shard.mailbox.hold_events(matches!(self.patience, Patience::Waiting(_)));
+    }
+}
+
+impl Future for Dispatcher {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let dispatcher = &mut *self;
+        // The handle keeps the shard alive; without one there is nobody to dispatch for.
+        let Some(shard) = dispatcher.shard.upgrade() else { return Poll::Ready(()) };
+        shard.mailbox.begin_look(cx.waker());
+        dispatcher.turn(&shard);
+        dispatcher.mind_congestion(&shard, cx);
+        Poll::Pending
+    }
+}

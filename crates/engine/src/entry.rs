@@ -1,0 +1,80 @@
+//! What is fanned out: a commit or an event, and its encoded forms.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use dovetail_model::Change;
+use smallvec::SmallVec;
+
+use crate::request::PublisherId;
+
+/// A slot for one wire form of a change. Each door owns the forms it uses; the engine only keeps
+/// what a door encoded, so that it is encoded once for all subscribers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// MQTT 3.1 and 3.1.1, QoS 0.
+    Mqtt3,
+    /// MQTT 3.1 and 3.1.1, QoS 1 and 2, with room for a packet identifier.
+    Mqtt3Acknowledged,
+    /// MQTT 5, QoS 0.
+    Mqtt5,
+    /// MQTT 5, QoS 1 and 2, with room for a packet identifier.
+    Mqtt5Acknowledged,
+    /// The JSON of the change, for SSE, WebSocket and NDJSON.
+    Json,
+    /// The arguments of a SignalR item in MessagePack.
+    MessagePack,
+}
+
+const FORMS: usize = 6;
+
+/// The encoded forms of one change, each made at most once.
+#[derive(Debug, Default)]
+pub struct Forms(OnceLock<Box<[OnceLock<Bytes>; FORMS]>>);
+
+impl Forms {
+    /// The form, made with `encode` the first time that anybody asks for it.
+    pub fn get(&self, form: Form, encode: impl FnOnce() -> Bytes) -> &Bytes {
+        self.0.get_or_init(Default::default)[form as usize].get_or_init(encode)
+    }
+}
+
+/// A commit or an event on its way to subscribers.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The number of the commit; for an event the head when it was accepted.
+    pub(crate) number: u64,
+    pub(crate) is_event: bool,
+    pub(crate) publisher: Option<PublisherId>,
+    /// Bytes, for limits.
+    pub(crate) weight: usize,
+    changes: Box<[Change]>,
+    forms: Forms,
+    change_forms: SmallVec<[Forms; 1]>,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        number: u64,
+        is_event: bool,
+        publisher: Option<PublisherId>,
+        changes: Box<[Change]>,
+    ) -> Self {
+        const FIXED: usize = 192;
+        let weight = FIXED + changes.iter().map(Change::weight).sum::<usize>();
+        let change_forms = changes.iter().map(|_| Forms::default()).collect();
+        Self { number, is_event, publisher, weight, changes, forms: Forms::default(), change_forms }
+    }
+
+    pub(crate) fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    pub(crate) fn forms(&self) -> &Forms {
+        &self.forms
+    }
+
+    pub(crate) fn change_forms(&self, index: usize) -> &Forms {
+        &self.change_forms[index]
+    }
+}

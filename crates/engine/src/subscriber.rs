@@ -1,0 +1,252 @@
+//! A connection's feeds, as it reads them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use dovetail_auth::{Authorized, Principal};
+use dovetail_tree::Tree;
+
+use crate::dispatch::{Dispatching, Ready};
+use crate::feed::{Feed, HistoryGap, Plan, Step, World};
+use crate::item::{Item, ResetReason};
+use crate::request::{Mode, Start, Subscribe};
+use crate::shard::{Inner, Shard};
+
+/// How many bytes of history are read at once for one feed.
+const HISTORY_BYTES: usize = 256 << 10;
+
+/// The feeds of one connection. Not `Send`; dropping it ends them all.
+///
+/// The subscriber takes items when its client can take them: nothing is made in advance, so one
+/// that does not read holds positions, not payloads.
+pub struct Subscriber {
+    shard: Shard,
+    principal: Principal,
+    key: usize,
+    feeds: Vec<FeedId>,
+}
+
+/// Names a feed of a [`Subscriber`]. Never reused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FeedId {
+    key: u32,
+    serial: u64,
+}
+
+impl Subscriber {
+    pub(crate) fn new(shard: Shard, principal: Principal) -> Self {
+        let key = shard.inner().dispatching.borrow_mut().subscribers.insert(Ready::default());
+        Self { shard, principal, key, feeds: Vec::new() }
+    }
+
+    /// Whom the subscriber reads for.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// Starts a feed. Its first item is ready at once, except with [`Start::Now`] and
+    /// [`Start::After`] the head, where it is an [`Item::Progress`] that says where the feed is.
+    pub fn subscribe(&mut self, subscribe: Authorized<Subscribe>) -> FeedId {
+        let (principal, subscribe) = subscribe.into_parts();
+        let inner = Rc::clone(self.shard.inner());
+        let mut dispatching = inner.dispatching.borrow_mut();
+        if !dispatching.is_active() {
+            // First the wish, then the head: see the join in `fanout`.
+            inner.mailbox.set_wants_commits(true);
+            let head = inner.core.published.head().number;
+            dispatching.dispatched = head;
+            dispatching.ring.restart_after(head);
+        }
+        let serial = dispatching.next_serial;
+        dispatching.next_serial += 1;
+        let filter = subscribe.filter.clone();
+        let plan = Plan {
+            filter: subscribe.filter,
+            principal,
+            no_local: subscribe.no_local,
+            subscriber: self.key,
+            serial,
+            mode: subscribe.mode,
+            events: subscribe.events,
+            pending_limit: inner.core.options.feed_pending_bytes,
+        };
+        let feed = open(plan, subscribe.start, &inner, &dispatching);
+        let key = dispatching.feeds.insert(feed) as u32;
+        dispatching.routes.insert(&filter, key);
+        dispatching.make_ready(key);
+        inner.core.counters.subscribed();
+        let id = FeedId { key, serial };
+        self.feeds.push(id);
+        id
+    }
+
+    /// Ends a feed. Nothing more comes of it. False if there is no such feed.
+    pub fn unsubscribe(&mut self, id: FeedId) -> bool {
+        let Some(at) = self.feeds.iter().position(|other| *other == id) else { return false };
+        self.feeds.swap_remove(at);
+        let inner = self.shard.inner();
+        remove(inner, &mut inner.dispatching.borrow_mut(), id.key);
+        true
+    }
+
+    /// The next item of any feed. Feeds take turns; the items of one come in order.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(FeedId, Item)> {
+        let inner = Rc::clone(self.shard.inner());
+        let mut dispatching = inner.dispatching.borrow_mut();
+        loop {
+            let Some(key) = self.next_ready(&mut dispatching, cx) else { return Poll::Pending };
+            let Dispatching { feeds, ring, dispatched, congested, subscribers, .. } = &mut *dispatching;
+            let Some(feed) = feeds.get_mut(key as usize) else { continue };
+            let id = FeedId { key, serial: feed.serial };
+            let step = with_world(&inner, ring, *dispatched, |world| feed.step(world));
+            if feed.is_congested && feed.has_recovered() {
+                feed.is_congested = false;
+                *congested -= 1;
+                if *congested == 0 {
+                    inner.mailbox.signal();
+                }
+            }
+            match step {
+                Step::Item(item) => return Poll::Ready((id, item)),
+                Step::Lost => inner.core.counters.dropped(1),
+                Step::Idle => {
+                    feed.is_ready = false;
+                    subscribers[self.key].feeds.pop_front();
+                }
+                Step::Yield => {
+                    subscribers[self.key].feeds.rotate_left(1);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Step::NeedsHistory(after) => {
+                    feed.is_ready = false;
+                    subscribers[self.key].feeds.pop_front();
+                    tokio::task::spawn_local(read_history(Rc::clone(&inner), id, after));
+                }
+            }
+        }
+    }
+
+    /// Like [`Subscriber::poll_next`], as a future.
+    pub async fn next(&mut self) -> (FeedId, Item) {
+        std::future::poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    /// How far a live feed has told everything, as an [`Item::Progress`]; `None` while there is
+    /// something else to say. Doors ask when a feed has long been silent.
+    pub fn progress(&mut self, id: FeedId) -> Option<Item> {
+        let inner = Rc::clone(self.shard.inner());
+        let mut dispatching = inner.dispatching.borrow_mut();
+        let Dispatching { feeds, ring, dispatched, .. } = &mut *dispatching;
+        let feed = feeds.get_mut(id.key as usize).filter(|feed| feed.serial == id.serial)?;
+        with_world(&inner, ring, *dispatched, |world| feed.progress(world))
+    }
+
+    fn next_ready(&self, dispatching: &mut Dispatching, cx: &Context<'_>) -> Option<u32> {
+        let ready = &mut dispatching.subscribers[self.key];
+        let key = ready.feeds.front().copied();
+        if key.is_none() {
+            match &mut ready.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                None => ready.waker = Some(cx.waker().clone()),
+            }
+        }
+        key
+    }
+}
+
+impl Drop for Subscriber {
+    fn drop(&mut self) {
+        let inner = Rc::clone(self.shard.inner());
+        let mut dispatching = inner.dispatching.borrow_mut();
+        for feed in self.feeds.drain(..) {
+            remove(&inner, &mut dispatching, feed.key);
+        }
+        dispatching.subscribers.remove(self.key);
+    }
+}
+
+fn open(plan: Plan, start: Start, inner: &Inner, dispatching: &Dispatching) -> Feed {
+    with_world(inner, &dispatching.ring, dispatching.dispatched, |world| {
+        let tree = (world.tree)();
+        let number = match start {
+            Start::Baseline => return Feed::with_baseline(plan, &tree, None),
+            Start::Now => tree.revision(),
+            Start::After(position) => {
+                let reset = if position.epoch != world.epoch {
+                    Some(ResetReason::OtherEpoch)
+                } else if position.number > tree.revision() {
+                    Some(ResetReason::InTheFuture)
+                } else if is_too_old(position.number, plan.mode, &tree, inner) {
+                    Some(ResetReason::TooOld)
+                } else {
+                    None
+                };
+                if reset.is_some() {
+                    return Feed::with_baseline(plan, &tree, reset);
+                }
+                position.number
+            }
+        };
+        Feed::continued(plan, number, world)
+    })
+}
+
+/// Whether what came after `number` cannot be told any more.
+pub(crate) fn is_too_old(number: u64, mode: Mode, tree: &Tree, inner: &Inner) -> bool {
+    match mode {
+        Mode::Latest => number < tree.floor(),
+        Mode::Every => number + 1 < inner.core.history.first(),
+    }
+}
+
+fn with_world<T>(
+    inner: &Inner,
+    ring: &crate::ring::Ring,
+    dispatched: u64,
+    act: impl FnOnce(&World<'_>) -> T,
+) -> T {
+    let core = &inner.core;
+    let tree: &dyn Fn() -> Arc<Tree> = &|| core.published.tree();
+    act(&World { epoch: core.published.epoch(), policy: &core.policy, ring, dispatched, tree })
+}
+
+fn remove(inner: &Inner, dispatching: &mut Dispatching, key: u32) {
+    let Some(feed) = dispatching.feeds.try_remove(key as usize) else { return };
+    dispatching.routes.remove(&feed.filter, &key);
+    if feed.is_ready
+        && let Some(ready) = dispatching.subscribers.get_mut(feed.subscriber)
+    {
+        ready.feeds.retain(|other| *other != key);
+    }
+    if feed.is_congested {
+        dispatching.congested -= 1;
+        inner.mailbox.signal();
+    }
+    inner.core.counters.unsubscribed();
+    if !dispatching.is_active() {
+        inner.mailbox.set_wants_commits(false);
+        dispatching.ring.restart_after(dispatching.dispatched);
+    }
+}
+
+/// Reads the journal for a feed, away from the shard's thread, and hands it what was read.
+async fn read_history(inner: Rc<Inner>, id: FeedId, after: u64) {
+    let reader = inner.core.history.clone();
+    let read = tokio::task::spawn_blocking(move || reader.read(after, HISTORY_BYTES)).await;
+    let history = match read {
+        Ok(Ok(commits)) => Ok(commits),
+        Ok(Err(dovetail_journal::ReadError::Trimmed { .. })) => Err(HistoryGap::Trimmed),
+        Ok(Err(error)) => {
+            tracing::error!(error = crate::describe(&error), after, "history cannot be read");
+            Err(HistoryGap::Failed)
+        }
+        Err(_) => Err(HistoryGap::Failed),
+    };
+    let mut dispatching = inner.dispatching.borrow_mut();
+    let Dispatching { feeds, ring, dispatched, .. } = &mut *dispatching;
+    let Some(feed) = feeds.get_mut(id.key as usize).filter(|feed| feed.serial == id.serial) else { return };
+    with_world(&inner, ring, *dispatched, |world| feed.give_history(history, world));
+    dispatching.make_ready(id.key);
+}
