@@ -1,0 +1,137 @@
+//! What one socket is owed.
+
+use bytes::Bytes;
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+/// From this size in bytes on, a part of a packet is shared instead of copied: copying fewer bytes costs less than counting a
+/// reference and a further slice in the write.
+pub const SHARE_FROM: usize = 4096;
+
+/// How much memory in bytes an output keeps when it is empty.
+const KEEP: usize = 512;
+
+/// Bytes to write, in order: small pieces gathered in one buffer, large ones shared.
+#[derive(Debug, Default)]
+pub struct Output {
+    copied: Vec<u8>,
+    /// How much of `copied` is written.
+    written: usize,
+    shared: VecDeque<SharedPiece>,
+    /// Bytes of all shared pieces that are not written yet.
+    shared_bytes: usize,
+}
+
+#[derive(Debug)]
+struct SharedPiece {
+    /// The piece stands before this byte of `copied`.
+    at: usize,
+    bytes: Bytes,
+}
+
+impl Output {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The buffer of small pieces, to append to.
+    pub(crate) fn copied(&mut self) -> &mut Vec<u8> {
+        &mut self.copied
+    }
+
+    /// Appends `bytes[from..]`, copied or shared.
+    #[inline]
+    pub(crate) fn push_part(&mut self, bytes: &Bytes, from: usize) {
+        let length = bytes.len() - from;
+        if length < SHARE_FROM {
+            self.copied.extend_from_slice(&bytes[from..]);
+        } else {
+            self.shared_bytes += length;
+            self.shared.push_back(SharedPiece { at: self.copied.len(), bytes: bytes.slice(from..) });
+        }
+    }
+
+    /// How many bytes are to be written.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.copied.len() - self.written + self.shared_bytes
+    }
+
+    /// Whether everything is written.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `slices` from the front for one gathered write, and says how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut put = |bytes: &'a [u8]| {
+            if !bytes.is_empty()
+                && let Some(slice) = slices.get_mut(filled)
+            {
+                *slice = IoSlice::new(bytes);
+                filled += 1;
+            }
+        };
+        let mut from = self.written;
+        for piece in &self.shared {
+            put(&self.copied[from..piece.at]);
+            put(&piece.bytes);
+            from = piece.at;
+        }
+        put(&self.copied[from..]);
+        filled
+    }
+
+    /// The first bytes that lie together: all of them, unless large pieces are shared.
+    pub fn front(&self) -> &[u8] {
+        match self.shared.front() {
+            Some(piece) if piece.at == self.written => &piece.bytes,
+            Some(piece) => &self.copied[self.written..piece.at],
+            None => &self.copied[self.written..],
+        }
+    }
+
+    /// Forgets the first `count` bytes, which are written. `count` is at most [`Self::len`].
+    pub fn consume(&mut self, mut count: usize) {
+        while let Some(piece) = self.shared.front_mut() {
+            let before = piece.at - self.written;
+            if count < before {
+                break;
+            }
+            count -= before;
+            self.written = piece.at;
+            let shared = count.min(piece.bytes.len());
+            self.shared_bytes -= shared;
+            count -= shared;
+            if shared < piece.bytes.len() {
+                bytes::Buf::advance(&mut piece.bytes, shared);
+                return;
+            }
+            self.shared.pop_front();
+        }
+        self.written += count;
+        debug_assert!(self.written <= self.copied.len(), "more consumed than there was");
+        if self.is_empty() {
+            self.reset();
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.shared.clear();
+        self.shared_bytes = 0;
+        self.reset();
+    }
+
+    fn reset(&mut self) {
+        self.written = 0;
+        if self.copied.capacity() > KEEP {
+            self.copied = Vec::new();
+        } else {
+            self.copied.clear();
+        }
+    }
+}
