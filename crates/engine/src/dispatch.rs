@@ -12,7 +12,6 @@ use std::pin::Pin;
 use std::rc::Weak;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use dovetail_routes::Routes;
 use slab::Slab;
@@ -25,9 +24,6 @@ use crate::feed::{Feed, Told};
 use crate::mailbox::{Reply, ReplySlot};
 use crate::ring::Ring;
 use crate::shard::Inner;
-
-/// How long publishers of events are held back on account of subscribers that do not keep up.
-const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the dispatcher and the subscribers of a shard share.
 pub(crate) struct Dispatching {
@@ -205,7 +201,9 @@ impl Dispatcher {
         let is_congested = shard.dispatching.borrow().congested > 0;
         self.patience = match (is_congested, std::mem::replace(&mut self.patience, Patience::Untried)) {
             (false, _) => Patience::Untried,
-            (true, Patience::Untried) => Patience::Waiting(Box::pin(tokio::time::sleep(PATIENCE))),
+            (true, Patience::Untried) => {
+                Patience::Waiting(Box::pin(tokio::time::sleep(shard.core.options.event_patience)))
+            }
             (true, patience) => patience,
         };
         if let Patience::Waiting(sleep) = &mut self.patience

@@ -28,6 +28,8 @@ pub struct Options {
     pub admitted_bytes: usize,
     /// Bytes of events that may wait for one shard.
     pub event_inbox_bytes: usize,
+    /// How long publishers of events are held back on account of subscribers that do not keep up.
+    pub event_patience: Duration,
     /// Bytes of recent commits that all shards read from.
     pub tail_bytes: usize,
     /// Bytes of recent entries that the live feeds of one shard point to.
@@ -141,6 +143,11 @@ impl Engine {
         self.0.published.head()
     }
 
+    /// The oldest position after which every journal entry can still be told.
+    pub fn oldest(&self) -> Revision {
+        self.0.published.epoch().at(self.0.history.first().saturating_sub(1))
+    }
+
     /// Whether the engine can do its work.
     pub fn status(&self) -> Status {
         match self.0.queue.refusal() {
@@ -183,6 +190,7 @@ impl Default for Options {
             payload_bytes: limits::PAYLOAD_BYTES,
             admitted_bytes: limits::ADMITTED_BYTES,
             event_inbox_bytes: limits::EVENT_INBOX_BYTES,
+            event_patience: limits::EVENT_PATIENCE,
             tail_bytes: limits::TAIL_BYTES,
             ring_bytes: limits::RING_BYTES,
             feed_pending_bytes: limits::FEED_PENDING_BYTES,

@@ -69,3 +69,5 @@ pub const EVENT_INBOX_BYTES: usize = 256 << 10;
 pub const TAIL_BYTES: usize = 32 << 20;
 /// Bytes of recent entries that the live feeds of one shard point to.
 pub const RING_BYTES: usize = 32 << 20;
+/// How long publishers of events are held back on account of subscribers that do not keep up.
+pub const EVENT_PATIENCE: Duration = Duration::from_secs(1);
