@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::format::{HeaderError, VERSION};
+
 /// The failure after which a journal trusts itself no more.
 ///
 /// After a failed write or sync nobody knows what the disk holds, and asking it again can answer
@@ -165,6 +167,9 @@ pub enum SnapshotError {
         /// The tail.
         tail: u64,
     },
+    /// The journal was closed; what was written of the snapshot is removed.
+    #[error("the journal is closed")]
+    Closed,
     /// There is a snapshot of this position or a later one.
     #[error("a snapshot at {at} adds nothing to the one at {newest}")]
     NotNewer {
@@ -191,10 +196,25 @@ pub enum CloseError {
     Poisoned(#[source] Poison),
 }
 
+impl OpenError {
+    /// What a refused header at `offset` of `file` means.
+    pub(crate) fn header(file: PathBuf, offset: u64, error: HeaderError) -> Self {
+        match error {
+            HeaderError::Version(found) => Self::Version { file, found, known: VERSION },
+            HeaderError::Bad(reason) => Self::Corrupt { file, offset, reason },
+        }
+    }
+}
+
 impl Poison {
     /// The poison of a failed `action` on `file`.
     pub(crate) fn failed(action: &'static str, file: impl Into<String>, source: io::Error) -> Self {
         Self(Arc::new(PoisonCause { action, file: file.into(), source: Some(source) }))
+    }
+
+    /// The poison of a panic in the attempt to `action` the journal.
+    pub(crate) fn panicked(action: &'static str) -> Self {
+        Self(Arc::new(PoisonCause { action, file: "journal".into(), source: None }))
     }
 }
 

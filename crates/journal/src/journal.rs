@@ -2,9 +2,9 @@
 
 use dovetail_model::{Change, Commit, Epoch};
 
-use crate::error::{AppendError, CloseError, TrimError};
+use crate::error::{AppendError, CloseError, OpenError, TrimError};
 use crate::memory::MemoryJournal;
-use crate::{JournalReader, SnapshotWriter};
+use crate::{FileJournal, JournalReader, SnapshotWriter};
 
 /// What every journal does. One owner appends; readers and the snapshot writer are handles that
 /// live on other threads.
@@ -48,7 +48,7 @@ pub trait JournalStore {
     /// Whether replay has become so long that a new snapshot pays.
     fn should_snapshot(&self) -> bool;
 
-    /// The most encoded bytes of one batch.
+    /// The most encoded bytes of one batch ([`crate::encoded_bytes`] of its commits together).
     fn batch_bytes_max(&self) -> usize;
 
     /// How the space stands, so that writes can be refused while there is still room for deletes.
@@ -88,6 +88,8 @@ pub trait RecoverySink {
 /// A journal of one of the kinds that there are.
 #[derive(Debug)]
 pub enum Journal {
+    /// In files.
+    File(FileJournal),
     /// In memory: lost with the process.
     Memory(MemoryJournal),
 }
@@ -95,6 +97,7 @@ pub enum Journal {
 macro_rules! each {
     ($journal:expr, $store:ident => $call:expr) => {
         match $journal {
+            Journal::File($store) => $call,
             Journal::Memory($store) => $call,
         }
     };
@@ -159,6 +162,35 @@ impl Journal {
     /// See [`JournalStore::close`].
     pub fn close(self) -> Result<(), CloseError> {
         each!(self, store => store.close())
+    }
+}
+
+/// Checks that `batch` continues a journal that ends at `tail`.
+pub(crate) fn check_numbers(batch: &[Commit], expected_tail: u64, tail: u64) -> Result<(), AppendError> {
+    if expected_tail != tail {
+        return Err(AppendError::WrongTail { expected: expected_tail, actual: tail });
+    }
+    for (wanted, commit) in (tail + 1..).zip(batch) {
+        if commit.number != wanted {
+            return Err(AppendError::NotContiguous { wanted, found: commit.number });
+        }
+    }
+    Ok(())
+}
+
+/// An epoch that no earlier history had.
+pub(crate) fn random_epoch() -> Result<Epoch, OpenError> {
+    let bits = getrandom::u64().map_err(|source| OpenError::Io {
+        action: "draw a random number for",
+        file: "the epoch".into(),
+        source: source.into(),
+    })?;
+    Ok(Epoch::from_random(bits))
+}
+
+impl From<FileJournal> for Journal {
+    fn from(journal: FileJournal) -> Self {
+        Self::File(journal)
     }
 }
 

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use dovetail_model::{Change, Commit, Epoch};
 
 use crate::error::{AppendError, CloseError, OpenError, Poison, ReadError, SnapshotError, TrimError};
+use crate::journal::{check_numbers, random_epoch};
 use crate::{JournalReader, JournalStore, RecoverySink, SnapshotWriter, Space};
 
 /// How a memory journal is built.
@@ -422,27 +423,4 @@ impl State {
             self.history_bytes -= commit.weight();
         }
     }
-}
-
-/// Checks that `batch` continues a journal that ends at `tail`.
-pub(crate) fn check_numbers(batch: &[Commit], expected_tail: u64, tail: u64) -> Result<(), AppendError> {
-    if expected_tail != tail {
-        return Err(AppendError::WrongTail { expected: expected_tail, actual: tail });
-    }
-    for (wanted, commit) in (tail + 1..).zip(batch) {
-        if commit.number != wanted {
-            return Err(AppendError::NotContiguous { wanted, found: commit.number });
-        }
-    }
-    Ok(())
-}
-
-/// An epoch that no earlier history had.
-pub(crate) fn random_epoch() -> Result<Epoch, OpenError> {
-    let bits = getrandom::u64().map_err(|source| OpenError::Io {
-        action: "draw a random number for",
-        file: "the epoch".into(),
-        source: source.into(),
-    })?;
-    Ok(Epoch::from_random(bits))
 }

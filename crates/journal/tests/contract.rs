@@ -8,7 +8,8 @@ use std::thread;
 
 use common::{Recovered, commit, commits, fold};
 use dovetail_journal::memory::{MemoryControl, MemoryJournal, MemoryOptions};
-use dovetail_journal::{AppendError, JournalStore, ReadError, RecoverySink, SnapshotError};
+use dovetail_journal::sim::SimDisk;
+use dovetail_journal::{AppendError, FileJournal, JournalStore, ReadError, RecoverySink, SnapshotError};
 use dovetail_model::{Change, Commit};
 
 /// A place where a journal of one kind lives over several openings.
@@ -36,10 +37,45 @@ impl Place for Memory {
     }
 }
 
+/// Files in a directory, as in production, except that segments are small enough to roll often.
+struct Files(tempfile::TempDir);
+
+impl Default for Files {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Place for Files {
+    type Store = FileJournal;
+
+    fn open(&mut self, sink: &mut dyn RecoverySink) -> FileJournal {
+        FileJournal::open(self.0.path(), common::small(true), sink).unwrap()
+    }
+}
+
+/// The same code on a simulated disk, everything in one thread.
+#[derive(Default)]
+struct Sim(SimDisk);
+
+impl Place for Sim {
+    type Store = FileJournal;
+
+    fn open(&mut self, sink: &mut dyn RecoverySink) -> FileJournal {
+        FileJournal::open_on(Box::new(self.0.clone()), common::small(false), sink).unwrap()
+    }
+}
+
 macro_rules! contract {
     ($($test:ident),+ $(,)?) => {
         mod memory {
             $(#[test] fn $test() { super::$test::<super::Memory>(); })+
+        }
+        mod files {
+            $(#[test] fn $test() { super::$test::<super::Files>(); })+
+        }
+        mod sim {
+            $(#[test] fn $test() { super::$test::<super::Sim>(); })+
         }
     };
 }
@@ -78,14 +114,16 @@ fn read_all(journal: &impl JournalStore) -> Vec<Commit> {
 }
 
 fn a_new_journal_is_empty<P: Place>() {
-    let journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let journal = open_new(place);
     assert_eq!((journal.tail(), journal.first()), (0, 1));
     assert_eq!(journal.reader().read(0, 1_000).unwrap(), []);
     assert!(matches!(journal.reader().read(1, 1_000), Err(ReadError::Ahead { tail: 0 })));
 }
 
 fn appended_commits_are_read_back_with_equal_bytes<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     let written = commits(1, 301, 1);
     let mut tail = 0;
     for batch in written.chunks(7) {
@@ -101,10 +139,12 @@ fn appended_commits_are_read_back_with_equal_bytes<P: Place>() {
 }
 
 fn reads_are_bounded_but_never_stuck<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     let written = commits(1, 201, 2);
-    journal.append(&written[..100], 0).unwrap();
-    journal.append(&written[100..], 100).unwrap();
+    for batch in written.chunks(50) {
+        journal.append(batch, batch[0].number - 1).unwrap();
+    }
     for max_bytes in [0, 1, 500, 5_000] {
         let mut read = Vec::new();
         while read.len() < written.len() {
@@ -119,7 +159,8 @@ fn reads_are_bounded_but_never_stuck<P: Place>() {
 }
 
 fn a_wrong_tail_changes_nothing<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     journal.append(&commits(1, 3, 3), 0).unwrap();
     for expected in [0, 1, 3] {
         let refused = journal.append(&[commit(expected + 1, 3)], expected);
@@ -129,7 +170,8 @@ fn a_wrong_tail_changes_nothing<P: Place>() {
 }
 
 fn a_gap_in_the_numbers_changes_nothing<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     let refused = journal.append(&[commit(1, 4), commit(3, 4)], 0);
     assert!(matches!(refused, Err(AppendError::NotContiguous { wanted: 2, found: 3 })), "{refused:?}");
     journal.append(&commits(1, 3, 4), 0).unwrap();
@@ -137,15 +179,17 @@ fn a_gap_in_the_numbers_changes_nothing<P: Place>() {
 }
 
 fn an_empty_batch_does_nothing<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     journal.append(&[], 0).unwrap();
     assert_eq!((journal.tail(), journal.first()), (0, 1));
 }
 
 fn too_large_changes_nothing<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     let mut large = commit(1, 5);
-    let bytes = vec![7; journal.batch_bytes_max() + 1];
+    let bytes = vec![7; journal.batch_bytes_max()];
     let event = dovetail_model::Event {
         topic: dovetail_model::Topic::new("large").unwrap(),
         published_at: 0,
@@ -201,7 +245,8 @@ fn a_snapshot_stands_for_what_it_covers<P: Place>() {
 }
 
 fn snapshots_claim_only_what_is_durable<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     journal.append(&commits(1, 11, 8), 0).unwrap();
     let snapshots = journal.snapshots();
     let nothing = || std::iter::empty::<Change>();
@@ -231,7 +276,8 @@ fn trim_never_takes_what_no_snapshot_covers<P: Place>() {
 }
 
 fn trimmed_history_is_said_to_be_trimmed<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     let written = commits(1, 1_001, 10);
     for batch in written.chunks(10) {
         journal.append(batch, batch[0].number - 1).unwrap();
@@ -246,30 +292,37 @@ fn trimmed_history_is_said_to_be_trimmed<P: Place>() {
     assert_eq!(reader.read(1_000, 10).unwrap(), []);
 }
 
+/// Lets the readers end when the writer does, however it ends.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 fn readers_on_other_threads_see_a_gapless_prefix<P: Place>() {
-    let mut journal = open_new(&mut P::default());
+    let place = &mut P::default();
+    let mut journal = open_new(place);
     let done = AtomicBool::new(false);
     let reader = journal.reader();
     let last = 2_000;
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut seen = 0;
-                    while seen < last {
-                        assert!(!done.load(Ordering::Acquire) || reader.tail() == last);
-                        for read in reader.read(seen, 10_000).unwrap() {
-                            assert_eq!(read, commit(seen + 1, 11));
-                            seen += 1;
-                        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut seen = 0;
+                while seen < last {
+                    assert!(!done.load(Ordering::Acquire) || reader.tail() == last);
+                    for read in reader.read(seen, 10_000).unwrap() {
+                        assert_eq!(read, commit(seen + 1, 11));
+                        seen += 1;
                     }
-                })
-            })
-            .collect();
+                }
+            });
+        }
+        let _end = SetOnDrop(&done);
         for from in (1..=last).step_by(20) {
             journal.append(&commits(from, from + 20, 11), from - 1).unwrap();
         }
-        done.store(true, Ordering::Release);
-        readers.into_iter().for_each(|reader| reader.join().unwrap());
     });
 }

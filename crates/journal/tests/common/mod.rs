@@ -7,10 +7,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dovetail_journal::RecoverySink;
+use dovetail_journal::{FileOptions, RecoverySink};
 use dovetail_model::{
     Change, Commit, DeleteCause, Event, Metadata, Representation, Resource, Tombstone, Topic,
 };
+
+/// Segments small enough to roll often.
+pub fn small(prepares_ahead: bool) -> FileOptions {
+    FileOptions {
+        segment_bytes: 64 << 10,
+        first_segment_bytes: 16 << 10,
+        snapshot_after_bytes: 64 << 10,
+        prepares_ahead,
+    }
+}
 
 /// Live resources and tombstones by name: what a journal folds to.
 pub type State = BTreeMap<Topic, Change>;
@@ -63,7 +73,9 @@ pub fn apply(state: &mut State, commit: &Commit) {
 /// The state after all of `commits`.
 pub fn fold(commits: &[Commit]) -> State {
     let mut state = State::new();
-    commits.iter().for_each(|commit| apply(&mut state, commit));
+    for commit in commits {
+        apply(&mut state, commit);
+    }
     state
 }
 
