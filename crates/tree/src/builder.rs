@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dovetail_model::{Resource, Tombstone, Topic};
 
 use crate::Tree;
-use crate::index::{ByExpiry, ByName, ByRevision};
+use crate::index::{ByExpiry, ByName, ByRevision, Dated, Ending, Named};
 
 /// Takes the entries of a snapshot in tree order and makes a [`Tree`] of them.
 #[derive(Debug)]
@@ -95,18 +95,20 @@ impl Builder {
     /// If a name is both live and deleted.
     pub fn build(self) -> Result<Tree, BuildError> {
         let Self { revision, floor, weight, resources, tombstones } = self;
-        let history = ByRevision::from_sorted(sorted(&resources, |resource| resource.revision));
-        let burials = ByRevision::from_sorted(sorted(&tombstones, |tombstone| tombstone.revision));
-        let ending: Vec<_> = resources.iter().filter(|r| r.expires_at.is_some()).cloned().collect();
-        let expiry =
-            ByExpiry::from_sorted(sorted(&ending, |resource| resource.expires_at.unwrap_or(u64::MAX)));
-        let names = ByName::from_sorted(resources);
+        let history = ByRevision::from_sorted(dated(&resources, |resource| resource.revision));
+        let burials = ByRevision::from_sorted(dated(&tombstones, |tombstone| tombstone.revision));
+        let ends = |(at, resource): (usize, &Arc<Resource>)| resource.expires_at.map(|end| (end, at));
+        let mut ends: Vec<_> = resources.iter().enumerate().filter_map(ends).collect();
+        ends.sort_unstable();
+        let ending = |(end, at): (u64, usize)| Ending { at: end, what: Arc::clone(&resources[at]) };
+        let expiry = ByExpiry::from_sorted(ends.into_iter().map(ending));
+        let names = ByName::from_sorted(resources.into_iter().map(Named::new));
         for tombstone in &tombstones {
             if names.get(0, tombstone.topic.as_str()).is_some() {
                 return Err(BuildError::LiveAndDeleted(tombstone.topic.clone()));
             }
         }
-        let graves = ByName::from_sorted(tombstones);
+        let graves = ByName::from_sorted(tombstones.into_iter().map(Named::new));
         Ok(Tree { revision, floor, weight, names, history, graves, burials, expiry })
     }
 
@@ -118,10 +120,10 @@ impl Builder {
     }
 }
 
-/// The entries, which are in tree order, by rank and within one rank in tree order. The ranks are copied
-/// aside first: sorting the entries themselves would look each of them up some twenty times.
-fn sorted<E>(entries: &[Arc<E>], rank: impl Fn(&E) -> u64) -> impl Iterator<Item = Arc<E>> {
-    let mut order: Vec<(u64, usize)> = entries.iter().enumerate().map(|(at, e)| (rank(e), at)).collect();
+/// The entries, which are in tree order, by revision and within one revision in tree order. The revisions
+/// are copied aside first: sorting the entries themselves would visit each of them some twenty times.
+fn dated<T>(entries: &[Arc<T>], revision: impl Fn(&T) -> u64) -> impl Iterator<Item = Dated<T>> {
+    let mut order: Vec<(u64, usize)> = entries.iter().enumerate().map(|(at, e)| (revision(e), at)).collect();
     order.sort_unstable();
-    order.into_iter().map(|(_, at)| Arc::clone(&entries[at]))
+    order.into_iter().map(|(revision, at)| Dated { revision, what: Arc::clone(&entries[at]) })
 }

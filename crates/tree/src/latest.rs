@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dovetail_model::{Resource, Tombstone, Topic, tree_order};
 
-use crate::index::{ByRevision, Revision};
+use crate::index::{ByRevision, Dated};
 use crate::map::Cursor;
 
 /// How many entries a scan reads ahead, so that not every one of them costs a search.
@@ -40,8 +40,8 @@ impl Latest {
 
 /// The changes of [`crate::Tree::changed_after`].
 pub struct Changed<'a> {
-    live: Cursor<'a, Arc<Resource>, Revision>,
-    gone: Cursor<'a, Arc<Tombstone>, Revision>,
+    live: Cursor<'a, Dated<Resource>>,
+    gone: Cursor<'a, Dated<Tombstone>>,
 }
 
 impl<'a> Changed<'a> {
@@ -74,13 +74,13 @@ impl Iterator for Changed<'_> {
 
     fn next(&mut self) -> Option<Latest> {
         let live_is_next = match (self.live.peek(), self.gone.peek()) {
-            (Some(live), Some(gone)) => (live.revision, &live.topic) < (gone.revision, &gone.topic),
+            (Some(live), Some(gone)) => (live.revision, &live.what.topic) < (gone.revision, &gone.what.topic),
             (live, _) => live.is_some(),
         };
         if live_is_next {
-            self.live.next().cloned().map(Latest::Live)
+            self.live.next().map(|live| Latest::Live(Arc::clone(&live.what)))
         } else {
-            self.gone.next().cloned().map(Latest::Gone)
+            self.gone.next().map(|gone| Latest::Gone(Arc::clone(&gone.what)))
         }
     }
 }

@@ -23,7 +23,7 @@ pub use builder::{BuildError, Builder};
 pub use latest::{ChangeScan, Changed, Latest};
 pub use select::{Scan, Select};
 
-use index::{ByExpiry, ByName, ByRevision};
+use index::{ByExpiry, ByName, ByRevision, Dated, Ending, Named};
 use map::Cursor;
 
 /// All resources as one commit left them, and the tombstones of those deleted lately.
@@ -74,19 +74,19 @@ impl Tree {
 
     /// The live resource of this name.
     pub fn get(&self, topic: &Topic) -> Option<&Arc<Resource>> {
-        self.names.get(0, topic.as_str())
+        self.names.get(0, topic.as_str()).map(|named| &named.what)
     }
 
     /// What is left of the deleted resource of this name, until it is forgotten or written again.
     pub fn tombstone(&self, topic: &Topic) -> Option<&Arc<Tombstone>> {
-        self.graves.get(0, topic.as_str())
+        self.graves.get(0, topic.as_str()).map(|named| &named.what)
     }
 
     /// Whether a live resource is strictly below `topic`.
     pub fn has_below(&self, topic: &Topic) -> bool {
         let topic = topic.as_str();
         let below = self.names.seek(|_, name| dovetail_model::tree_order(name, topic).is_le()).peek();
-        below.is_some_and(|resource| select::is_in_subtree(resource.topic.as_str(), topic))
+        below.is_some_and(|named| select::is_in_subtree(named.what.topic.as_str(), topic))
     }
 
     /// The live resources that match `filter`, in tree order.
@@ -109,12 +109,12 @@ impl Tree {
 
     /// Every live resource in tree order, reserved ones included.
     pub fn resources(&self) -> impl Iterator<Item = &Arc<Resource>> {
-        self.names.start()
+        self.names.start().map(|named| &named.what)
     }
 
     /// Every tombstone in tree order, reserved ones included.
     pub fn tombstones(&self) -> impl Iterator<Item = &Arc<Tombstone>> {
-        self.graves.start()
+        self.graves.start().map(|named| &named.what)
     }
 
     /// The newest state of every resource that changed after `revision`, in the order of the revisions;
@@ -138,14 +138,14 @@ impl Tree {
 
     /// When the next live resource expires.
     pub fn next_expiry(&self) -> Option<UnixMillis> {
-        self.expiry.start().peek().and_then(|resource| resource.expires_at)
+        self.expiry.start().peek().map(|ending| ending.at)
     }
 
     /// The names of up to `max` live resources whose time to live ended at `now` or before, soonest first.
     /// They stay until their delete is applied as a commit.
     pub fn expired(&self, now: UnixMillis, max: usize) -> Vec<Topic> {
-        let ended = |resource: &&Arc<Resource>| resource.expires_at.is_some_and(|at| at <= now);
-        self.expiry.start().take_while(ended).take(max).map(|resource| resource.topic.clone()).collect()
+        let ended = self.expiry.start().take_while(|ending| ending.at <= now);
+        ended.take(max).map(|ending| ending.what.topic.clone()).collect()
     }
 
     /// Makes the changes of `commit`. Events change nothing but the revision.
@@ -168,8 +168,9 @@ impl Tree {
     /// Drops up to `max` tombstones of deletes before `deleted_before`, oldest first, and raises the floor
     /// to the last of them. Returns how many were dropped; fewer than `max` means that none is left.
     pub fn forget_before(&mut self, deleted_before: UnixMillis, max: usize) -> usize {
-        let old = |tombstone: &&Arc<Tombstone>| tombstone.deleted_at < deleted_before;
-        let forgotten: Vec<_> = self.burials.start().take_while(old).take(max).cloned().collect();
+        let tombstones = self.burials.start().map(|dated| &dated.what);
+        let old = tombstones.take_while(|tombstone| tombstone.deleted_at < deleted_before);
+        let forgotten: Vec<_> = old.take(max).cloned().collect();
         for tombstone in &forgotten {
             self.unbury(&tombstone.topic);
             self.floor = self.floor.max(tombstone.revision);
@@ -178,26 +179,26 @@ impl Tree {
     }
 
     fn put(&mut self, resource: &Arc<Resource>) {
-        if let Some(old) = self.names.insert(Arc::clone(resource)) {
-            self.unlink(&old);
+        if let Some(old) = self.names.insert(Named::new(Arc::clone(resource))) {
+            self.unlink(&old.what);
         } else {
             self.unbury(&resource.topic);
         }
         self.weight += resource.representation.payload.len() as u64;
-        self.history.insert(Arc::clone(resource));
-        if resource.expires_at.is_some() {
-            self.expiry.insert(Arc::clone(resource));
+        self.history.insert(Dated { revision: resource.revision, what: Arc::clone(resource) });
+        if let Some(at) = resource.expires_at {
+            self.expiry.insert(Ending { at, what: Arc::clone(resource) });
         }
     }
 
     fn delete(&mut self, tombstone: &Arc<Tombstone>) {
         if let Some(old) = self.names.remove(0, tombstone.topic.as_str()) {
-            self.unlink(&old);
+            self.unlink(&old.what);
         } else {
             self.unbury(&tombstone.topic);
         }
-        self.graves.insert(Arc::clone(tombstone));
-        self.burials.insert(Arc::clone(tombstone));
+        self.graves.insert(Named::new(Arc::clone(tombstone)));
+        self.burials.insert(Dated { revision: tombstone.revision, what: Arc::clone(tombstone) });
     }
 
     /// Takes a resource that is no longer live out of everything but the names.
@@ -210,11 +211,11 @@ impl Tree {
     }
 
     fn unbury(&mut self, topic: &Topic) {
-        if self.graves.get(0, topic.as_str()).is_none() {
+        if self.tombstone(topic).is_none() {
             return;
         }
         if let Some(old) = self.graves.remove(0, topic.as_str()) {
-            self.burials.remove(old.revision, topic.as_str());
+            self.burials.remove(old.what.revision, topic.as_str());
         }
     }
 }
@@ -231,4 +232,4 @@ impl std::fmt::Debug for Tree {
 }
 
 /// A walk over live resources in tree order.
-type NameCursor<'a> = Cursor<'a, Arc<Resource>, index::NameOnly>;
+type NameCursor<'a> = Cursor<'a, Named<Resource>>;

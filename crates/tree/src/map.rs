@@ -5,11 +5,11 @@
 //! inner node holds separators that name a resource without keeping its contents alive. The separators of
 //! a node are shared as one block, so that copying a node whose shape stays the same does not touch them.
 //!
-//! Keys are a rank and a name, compared in that order. Searches that are not for a key take a predicate
+//! Keys are a rank and a name, compared in that order; entries whose rank says much keep it beside the
+//! pointer, so that a search need not follow it. Searches that are not for a key take a predicate
 //! that is true for a prefix of the entries and false for the rest.
 
 use std::cmp::Ordering;
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 use dovetail_model::{Topic, tree_order};
@@ -18,38 +18,36 @@ use dovetail_model::{Topic, tree_order};
 /// leaves are narrower than inner nodes.
 const LEAF: usize = 32;
 /// Children of an inner node.
-const INNER: usize = 64;
+const INNER: usize = 32;
 /// A node smaller than this joins a neighbour if both fit in one.
 const fn least(most: usize) -> usize {
     most / 3
 }
 
-/// What the map holds: something with a name.
+/// What the map holds: something with a key, which never changes while it is in the map.
 pub(crate) trait Entry: Clone {
+    /// The first half of the key: what the map is sorted by before the name.
+    fn rank(&self) -> u64;
     /// The name, which is the second half of the key.
     fn topic(&self) -> &Topic;
-}
-
-/// The first half of the key: what a map is sorted by before the name.
-pub(crate) trait Rank<E> {
-    /// The rank of `entry`; it never changes while the entry is in a map.
-    fn rank(entry: &E) -> u64;
+    /// Where among `entries`, which are sorted, the one with this key is.
+    fn find(entries: &[Self], rank: u64, topic: &str) -> Option<usize> {
+        place(entries, rank, topic).ok()
+    }
 }
 
 /// The ordered map. At most one entry for each key.
-pub(crate) struct Map<E, R> {
+pub(crate) struct Map<E> {
     root: Option<Arc<Node<E>>>,
     len: usize,
-    rank: PhantomData<fn() -> R>,
 }
 
 /// A place in a map, before one of its entries or at the end.
-pub(crate) struct Cursor<'a, E, R> {
+pub(crate) struct Cursor<'a, E> {
     root: Option<&'a Node<E>>,
     above: Vec<(&'a [Arc<Node<E>>], usize)>,
     leaf: &'a [E],
     at: usize,
-    rank: PhantomData<fn() -> R>,
 }
 
 #[derive(Clone)]
@@ -77,19 +75,19 @@ struct Split<E> {
     right: Arc<Node<E>>,
 }
 
-impl<E, R> Clone for Map<E, R> {
+impl<E> Clone for Map<E> {
     fn clone(&self) -> Self {
-        Self { root: self.root.clone(), len: self.len, rank: PhantomData }
+        Self { root: self.root.clone(), len: self.len }
     }
 }
 
-impl<E, R> Default for Map<E, R> {
+impl<E> Default for Map<E> {
     fn default() -> Self {
-        Self { root: None, len: 0, rank: PhantomData }
+        Self { root: None, len: 0 }
     }
 }
 
-impl<E: Entry, R: Rank<E>> Map<E, R> {
+impl<E: Entry> Map<E> {
     /// The map of `entries`, which are in the order of their keys, each key once.
     pub(crate) fn from_sorted(entries: impl IntoIterator<Item = E>) -> Self {
         let mut entries = entries.into_iter();
@@ -99,12 +97,12 @@ impl<E: Entry, R: Rank<E>> Map<E, R> {
             let leaf: Vec<E> = entries.by_ref().take(LEAF).collect();
             let Some(first) = leaf.first() else { break };
             len += leaf.len();
-            level.push(Split { separator: separator::<E, R>(first), right: Arc::new(Node::Leaf(leaf)) });
+            level.push(Split { separator: separator(first), right: Arc::new(Node::Leaf(leaf)) });
         }
         while level.len() > 1 {
             level = parents(level);
         }
-        Self { root: level.pop().map(|split| split.right), len, rank: PhantomData }
+        Self { root: level.pop().map(|split| split.right), len }
     }
 
     /// The number of entries.
@@ -117,7 +115,7 @@ impl<E: Entry, R: Rank<E>> Map<E, R> {
         let mut node = self.root.as_deref()?;
         loop {
             match node {
-                Node::Leaf(entries) => return find::<E, R>(entries, rank, topic).ok().map(|at| &entries[at]),
+                Node::Leaf(entries) => return E::find(entries, rank, topic).map(|at| &entries[at]),
                 Node::Inner(inner) => node = &inner.children[inner.child_of(rank, topic)],
             }
         }
@@ -130,7 +128,7 @@ impl<E: Entry, R: Rank<E>> Map<E, R> {
             self.len = 1;
             return None;
         };
-        let (replaced, split) = insert::<E, R>(root, entry);
+        let (replaced, split) = insert(root, entry);
         if let Some(Split { separator, right }) = split {
             let children = vec![root.clone(), right];
             *root = Arc::new(Node::Inner(Inner { separators: Arc::new(vec![separator]), children }));
@@ -142,7 +140,7 @@ impl<E: Entry, R: Rank<E>> Map<E, R> {
     /// Takes the entry with this key out. Looking for a key that is not there may copy shared nodes.
     pub(crate) fn remove(&mut self, rank: u64, topic: &str) -> Option<E> {
         let root = self.root.as_mut()?;
-        let removed = remove::<E, R>(root, rank, topic);
+        let removed = remove(root, rank, topic);
         self.len -= usize::from(removed.is_some());
         let only = match &**root {
             Node::Inner(inner) if inner.children.len() == 1 => Some(Arc::clone(&inner.children[0])),
@@ -157,20 +155,20 @@ impl<E: Entry, R: Rank<E>> Map<E, R> {
     }
 
     /// The place before the first entry.
-    pub(crate) fn start(&self) -> Cursor<'_, E, R> {
+    pub(crate) fn start(&self) -> Cursor<'_, E> {
         self.seek(|_, _| false)
     }
 
     /// The place before the first entry that `before` is false for; once false, it is false for the rest.
-    pub(crate) fn seek(&self, before: impl Fn(u64, &str) -> bool) -> Cursor<'_, E, R> {
+    pub(crate) fn seek(&self, before: impl Fn(u64, &str) -> bool) -> Cursor<'_, E> {
         let root = self.root.as_deref();
-        let mut cursor = Cursor { root, above: Vec::new(), leaf: &[], at: 0, rank: PhantomData };
+        let mut cursor = Cursor { root, above: Vec::new(), leaf: &[], at: 0 };
         cursor.restart(&before);
         cursor
     }
 }
 
-impl<'a, E: Entry, R: Rank<E>> Cursor<'a, E, R> {
+impl<'a, E: Entry> Cursor<'a, E> {
     /// The entry after this place.
     pub(crate) fn peek(&self) -> Option<&'a E> {
         self.leaf.get(self.at)
@@ -186,10 +184,10 @@ impl<'a, E: Entry, R: Rank<E>> Cursor<'a, E, R> {
     pub(crate) fn seek(&mut self, before: impl Fn(u64, &str) -> bool) {
         match self.leaf.last() {
             None => {}
-            Some(last) if before(R::rank(last), last.topic().as_str()) => self.restart(&before),
+            Some(last) if before(last.rank(), last.topic().as_str()) => self.restart(&before),
             Some(_) => {
                 let rest = &self.leaf[self.at..];
-                self.at += rest.partition_point(|entry| before(R::rank(entry), entry.topic().as_str()));
+                self.at += rest.partition_point(|entry| before(entry.rank(), entry.topic().as_str()));
             }
         }
     }
@@ -206,7 +204,7 @@ impl<'a, E: Entry, R: Rank<E>> Cursor<'a, E, R> {
                 }
                 Node::Leaf(entries) => {
                     self.leaf = entries;
-                    self.at = entries.partition_point(|entry| before(R::rank(entry), entry.topic().as_str()));
+                    self.at = entries.partition_point(|entry| before(entry.rank(), entry.topic().as_str()));
                     break;
                 }
             }
@@ -238,7 +236,7 @@ impl<'a, E: Entry, R: Rank<E>> Cursor<'a, E, R> {
     }
 }
 
-impl<'a, E: Entry, R: Rank<E>> Iterator for Cursor<'a, E, R> {
+impl<'a, E: Entry> Iterator for Cursor<'a, E> {
     type Item = &'a E;
 
     fn next(&mut self) -> Option<&'a E> {
@@ -325,22 +323,23 @@ impl<E: Clone> Inner<E> {
     }
 }
 
-fn insert<E: Entry, R: Rank<E>>(node: &mut Arc<Node<E>>, entry: E) -> (Option<E>, Option<Split<E>>) {
+fn insert<E: Entry>(node: &mut Arc<Node<E>>, entry: E) -> (Option<E>, Option<Split<E>>) {
     match Arc::make_mut(node) {
-        Node::Leaf(entries) => match find::<E, R>(entries, R::rank(&entry), entry.topic().as_str()) {
-            Ok(at) => (Some(std::mem::replace(&mut entries[at], entry)), None),
-            Err(at) => (None, insert_in_leaf::<E, R>(entries, at, entry)),
+        Node::Leaf(entries) => match E::find(entries, entry.rank(), entry.topic().as_str()) {
+            Some(at) => (Some(std::mem::replace(&mut entries[at], entry)), None),
+            None => (None, insert_in_leaf(entries, entry)),
         },
         Node::Inner(inner) => {
-            let at = inner.child_of(R::rank(&entry), entry.topic().as_str());
-            let (replaced, split) = insert::<E, R>(&mut inner.children[at], entry);
+            let at = inner.child_of(entry.rank(), entry.topic().as_str());
+            let (replaced, split) = insert(&mut inner.children[at], entry);
             (replaced, split.and_then(|split| inner.adopt(at, split)))
         }
     }
 }
 
 /// Entries that arrive in order leave full leaves behind, others half-full ones.
-fn insert_in_leaf<E: Entry, R: Rank<E>>(entries: &mut Vec<E>, at: usize, entry: E) -> Option<Split<E>> {
+fn insert_in_leaf<E: Entry>(entries: &mut Vec<E>, entry: E) -> Option<Split<E>> {
+    let (Ok(at) | Err(at)) = place(entries, entry.rank(), entry.topic().as_str());
     if entries.len() < LEAF {
         make_room(entries, LEAF);
         entries.insert(at, entry);
@@ -355,13 +354,13 @@ fn insert_in_leaf<E: Entry, R: Rank<E>>(entries: &mut Vec<E>, at: usize, entry: 
         entries.insert(at, entry);
     }
     entries.shrink_to_fit();
-    Some(Split { separator: separator::<E, R>(&right[0]), right: Arc::new(Node::Leaf(right)) })
+    Some(Split { separator: separator(&right[0]), right: Arc::new(Node::Leaf(right)) })
 }
 
-fn remove<E: Entry, R: Rank<E>>(node: &mut Arc<Node<E>>, rank: u64, topic: &str) -> Option<E> {
+fn remove<E: Entry>(node: &mut Arc<Node<E>>, rank: u64, topic: &str) -> Option<E> {
     match Arc::make_mut(node) {
         Node::Leaf(entries) => {
-            let at = find::<E, R>(entries, rank, topic).ok()?;
+            let at = E::find(entries, rank, topic)?;
             let removed = entries.remove(at);
             if entries.capacity() > 2 * entries.len() {
                 entries.shrink_to_fit();
@@ -370,7 +369,7 @@ fn remove<E: Entry, R: Rank<E>>(node: &mut Arc<Node<E>>, rank: u64, topic: &str)
         }
         Node::Inner(inner) => {
             let at = inner.child_of(rank, topic);
-            let removed = remove::<E, R>(&mut inner.children[at], rank, topic)?;
+            let removed = remove(&mut inner.children[at], rank, topic)?;
             if inner.children[at].len() < least(inner.children[at].most()) {
                 inner.tend(at);
             }
@@ -400,12 +399,13 @@ fn make_room<T>(items: &mut Vec<T>, most: usize) {
     }
 }
 
-fn separator<E: Entry, R: Rank<E>>(entry: &E) -> Separator {
-    Separator { rank: R::rank(entry), topic: entry.topic().clone() }
+fn separator<E: Entry>(entry: &E) -> Separator {
+    Separator { rank: entry.rank(), topic: entry.topic().clone() }
 }
 
-fn find<E: Entry, R: Rank<E>>(entries: &[E], rank: u64, topic: &str) -> Result<usize, usize> {
-    entries.binary_search_by(|entry| compare(R::rank(entry), entry.topic().as_str(), rank, topic))
+/// Where the entry with this key is, or else where it would be.
+fn place<E: Entry>(entries: &[E], rank: u64, topic: &str) -> Result<usize, usize> {
+    entries.binary_search_by(|entry| compare(entry.rank(), entry.topic().as_str(), rank, topic))
 }
 
 fn compare(rank: u64, topic: &str, other_rank: u64, other_topic: &str) -> Ordering {

@@ -50,7 +50,7 @@ impl<'a> Iterator for Select<'a> {
 
     fn next(&mut self) -> Option<&'a Arc<Resource>> {
         while !self.done {
-            let candidate = self.cursor.peek()?;
+            let candidate = &self.cursor.peek()?.what;
             match judge(self.filter.as_str(), candidate.topic.as_str()) {
                 Verdict::Match => {
                     self.cursor.advance();
