@@ -64,13 +64,14 @@ impl Tree {
         path.is_empty() || self.files.keys().chain(&self.binary).any(|name| inside(name))
     }
 
-    /// The directories of our crates, from their manifests.
+    /// The directories of our crates, from their manifests. Fuzz targets inside a crate are no crates of the house.
     pub(super) fn crates(&self) -> impl Iterator<Item = &str> {
-        self.ending("/Cargo.toml")
-            .filter(|(path, text)| {
-                (path.starts_with("crates/") || path.starts_with("xtask/")) && text.contains("[package]")
-            })
-            .filter_map(|(path, _)| path.strip_suffix("/Cargo.toml"))
+        self.ending("/Cargo.toml").filter_map(|(path, _)| {
+            let directory = path.strip_suffix("/Cargo.toml")?;
+            let name = directory.strip_prefix("crates/").unwrap_or(directory);
+            let ours = name != directory && !name.contains('/') || directory == "xtask";
+            ours.then_some(directory)
+        })
     }
 
     /// A tree for an example.
