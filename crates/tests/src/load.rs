@@ -153,7 +153,12 @@ impl Writer {
         &self.history
     }
 
-    /// Writes until the connection breaks or `stop` is set.
+    /// Whether any write was acknowledged.
+    pub fn was_acknowledged(&self) -> bool {
+        self.history.iter().any(|act| matches!(act.verdict, Verdict::Done(_)))
+    }
+
+    /// Writes until the connection breaks, `stop` is set, or an answer leaves open what happened.
     ///
     /// # Errors
     /// Why the connection broke; what was under way is then in the history as unknown.
@@ -163,18 +168,23 @@ impl Writer {
         match self.way {
             Way::Rest | Way::Batch => {
                 let mut http = Http::connect(address)?;
-                while !stop.load(Ordering::Relaxed) {
+                while !self.is_over(stop) {
                     self.rest(&mut http)?;
                 }
             }
             Way::Mqtt(version, qos) => {
                 let mut mqtt = Mqtt::connect(address, &Connect::new(version))?;
-                while !stop.load(Ordering::Relaxed) {
+                while !self.is_over(stop) {
                     self.mqtt(&mut mqtt, version, qos)?;
                 }
             }
         }
         Ok(())
+    }
+
+    fn is_over(&self, stop: &AtomicBool) -> bool {
+        let open = self.history.last().is_some_and(|act| act.verdict == Verdict::Unknown);
+        open || stop.load(Ordering::Relaxed)
     }
 
     fn rest(&mut self, http: &mut Http) -> io::Result<()> {
@@ -229,7 +239,7 @@ impl Writer {
         let at = self.intend(vec![act]);
         let answer = mqtt.publish(&message)?;
         let revision = user(&answer.properties, "rev").and_then(number);
-        self.settle(at, if answer.reason < 0x80 { Verdict::Done(revision) } else { Verdict::Refused });
+        self.settle(at, of_reason(answer.reason, revision));
         Ok(())
     }
 
@@ -276,6 +286,15 @@ fn of_status(status: u16, revision: Option<&str>) -> Verdict {
         200..=299 => Verdict::Done(revision.and_then(number)),
         // What failed inside the server may have happened.
         500..=599 => Verdict::Unknown,
+        _ => Verdict::Refused,
+    }
+}
+
+fn of_reason(reason: u8, revision: Option<u64>) -> Verdict {
+    match reason {
+        0..=0x7f => Verdict::Done(revision),
+        // Unspecified error, server unavailable: what failed inside the server may have happened.
+        0x80 | 0x88 => Verdict::Unknown,
         _ => Verdict::Refused,
     }
 }

@@ -1,7 +1,7 @@
 //! The program under test, running.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ pub struct Setup {
     data: PathBuf,
     own_data: Option<TempDir>,
     arguments: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
     wrapper: Vec<OsString>,
 }
 
@@ -76,13 +77,26 @@ impl Setup {
 
     /// On a free port and a data directory that stays.
     pub fn on(data: &Path) -> Self {
-        Self { data: data.to_path_buf(), own_data: None, arguments: Vec::new(), wrapper: Vec::new() }
+        Self {
+            data: data.to_path_buf(),
+            own_data: None,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
     }
 
     /// Adds an argument of `dovetail serve`.
     #[must_use]
     pub fn argument(mut self, argument: impl Into<OsString>) -> Self {
         self.arguments.push(argument.into());
+        self
+    }
+
+    /// Sets a variable that it reads, such as `DOVETAIL__HISTORY__REVISIONS`.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
         self
     }
 
@@ -107,8 +121,10 @@ impl Setup {
         words.push(data.clone().into());
         words.extend(self.arguments);
         let started = Instant::now();
-        let mut process = Process::start(Command::new(&words[0]).args(&words[1..]));
-        let Some(address) = process.wait_for(PATIENCE, address_in) else {
+        let mut process = Process::start(Command::new(&words[0]).args(&words[1..]).envs(self.environment));
+        let ready = process.wait_for(PATIENCE, |line| line.starts_with("ready ").then_some(()));
+        // The addresses come before the line that says that it is ready.
+        let Some(address) = ready.and_then(|()| process.wait_for(Duration::ZERO, address_in)) else {
             // It ended, or it hangs; either way it has to go.
             let status = process.wait(Duration::from_secs(1)).unwrap_or_else(|| process.kill());
             return Err(NotReady { status, log: process.complete_output() });
@@ -205,13 +221,9 @@ impl Drop for Server {
     }
 }
 
-/// The address in the line that says where the program listens.
+/// The address in a line that says where the program listens.
 fn address_in(line: &str) -> Option<SocketAddr> {
-    line.to_ascii_lowercase().contains("listening").then_some(())?;
-    let words = line.split(|character: char| !(character.is_ascii_digit() || matches!(character, '.' | ':')));
-    words
-        .filter_map(|word| word.trim_matches([':', '.']).parse::<SocketAddr>().ok())
-        .find(|address| address.ip() == Ipv4Addr::LOCALHOST && address.port() != 0)
+    line.strip_prefix("listening on ")?.parse().ok()
 }
 
 /// Whether a line of the log is a warning or worse, in the plain or the JSON form.
@@ -229,17 +241,8 @@ mod tests {
 
     #[test]
     fn the_address_is_found_in_the_line_that_says_so() {
-        let address = Some("127.0.0.1:4711".parse().unwrap());
-        for line in [
-            "listening on 127.0.0.1:4711",
-            "2026 INFO Listening address=127.0.0.1:4711 x",
-            "listening: http://127.0.0.1:4711/.",
-        ] {
-            assert_eq!(address_in(line), address, "{line}");
-        }
-        for line in
-            ["127.0.0.1:4711", "listening on 127.0.0.1:0", "listening soon at 12:30", "not on 10.0.0.1:80"]
-        {
+        assert_eq!(address_in("listening on 127.0.0.1:4711"), Some("127.0.0.1:4711".parse().unwrap()));
+        for line in ["127.0.0.1:4711", "listening on everything", "was listening on 127.0.0.1:4711"] {
             assert_eq!(address_in(line), None, "{line}");
         }
     }
