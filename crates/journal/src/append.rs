@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use dovetail_model::{Commit, Epoch};
 
-use crate::disk::Disk;
+use crate::disk::{Disk, is_full, write_aside};
 use crate::error::{AppendError, CloseError, Poison, TrimError};
 use crate::format::{
-    RECORD_BYTES_MAX, RecordKind, RecordStart, SECTOR_BYTES, SEGMENT_HEADER_BYTES, begin_record,
+    ClosedMark, RECORD_BYTES_MAX, RecordStart, SECTOR_BYTES, SEGMENT_HEADER_BYTES, begin_record,
     encode_commit, encoded_bytes, end_record, extent_bytes, record_start,
 };
 use crate::helper::{Helper, NoSegment};
@@ -20,6 +20,9 @@ use crate::read::FileReader;
 use crate::segment::{Index, LiveSegment, Segment};
 use crate::snapshot::FileSnapshots;
 use crate::{JournalReader, JournalStore, SnapshotWriter, Space};
+
+/// The name of the mark of a journal that was closed.
+pub(crate) const CLOSED: &str = "closed";
 
 /// Sizes of a [`FileJournal`].
 #[derive(Clone, Debug)]
@@ -129,14 +132,20 @@ impl FileJournal {
         Ok(journal)
     }
 
-    /// Marks that everything before is durable and whole, so that damage to the last record cannot
-    /// pass for a write that a crash interrupted. Does without where the segment has no room.
-    pub(crate) fn seal(&mut self) -> Result<(), Poison> {
-        begin_record(&mut self.buffer);
-        if self.active.room() < extent_bytes(0) {
-            return Ok(());
+    /// Leaves a mark of where the journal ended. Without it a zeroed page could pass for records
+    /// that were never written.
+    fn mark_closed(&self) -> Result<(), Poison> {
+        let mark = ClosedMark {
+            epoch: self.shared.epoch,
+            tail: self.tail,
+            sequence: self.active.segment().header.sequence,
+            offset: self.active.offset,
+        };
+        match write_aside(&*self.shared.disk, CLOSED, &mark.to_bytes()) {
+            // The mark is worth having, not worth failing for.
+            Err(error) if is_full(&error) => Ok(()),
+            done => done.map_err(|error| Poison::failed("write", CLOSED, error)),
         }
-        self.write_record(RecordKind::Seal, 0)
     }
 
     fn order_next(&self) {
@@ -170,10 +179,10 @@ impl FileJournal {
     }
 
     /// Makes the record in the buffer durable, then visible.
-    fn write_record(&mut self, kind: RecordKind, count: u32) -> Result<(), Poison> {
+    fn write_record(&mut self, count: u32) -> Result<(), Poison> {
         let (segment, offset) = (self.active.segment(), self.active.offset);
         let salt = segment.header.salt;
-        end_record(&mut self.buffer, kind, self.tail + 1, count, salt, offset);
+        end_record(&mut self.buffer, self.tail + 1, count, salt, offset);
         let mut guard = Guard { shared: &self.shared, is_armed: true };
         segment.write_at(&self.buffer, offset).map_err(|error| guard.failed("write", segment, error))?;
         segment.sync().map_err(|error| guard.failed("sync", segment, error))?;
@@ -221,7 +230,7 @@ impl JournalStore for FileJournal {
         if rolls {
             self.roll()?;
         }
-        self.write_record(RecordKind::Commits, batch.len() as u32).map_err(AppendError::Poisoned)?;
+        self.write_record(batch.len() as u32).map_err(AppendError::Poisoned)?;
         if rolls {
             self.order_next();
         }
@@ -263,18 +272,25 @@ impl JournalStore for FileJournal {
     }
 
     fn close(mut self) -> Result<(), CloseError> {
-        let sealed = self.shared.check().and_then(|()| self.seal());
-        drop(self);
-        sealed.map_err(CloseError::Poisoned)
+        self.stop();
+        let marked = self.shared.check().and_then(|()| self.mark_closed());
+        marked.map_err(CloseError::Poisoned)
+    }
+}
+
+impl FileJournal {
+    /// Ends what works for the journal on other threads.
+    fn stop(&mut self) {
+        self.shared.is_closing.store(true, Ordering::Release);
+        // A snapshot that is being written sees the flag and ends; the directory is free after it.
+        drop(self.shared.snapshot_turn());
+        self.helper.stop();
     }
 }
 
 impl Drop for FileJournal {
     fn drop(&mut self) {
-        self.shared.is_closing.store(true, Ordering::Release);
-        // A snapshot that is being written sees the flag and ends; the directory is free after it.
-        drop(self.shared.snapshot_turn());
-        self.helper.stop();
+        self.stop();
     }
 }
 

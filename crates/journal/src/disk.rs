@@ -140,6 +140,19 @@ impl StorageFile for OsFile {
     }
 }
 
+/// Names that end so are being written; an opening removes them.
+pub(crate) const ASIDE: &str = ".new";
+
+/// Makes the file `name` with `bytes` in it durably: there whole or not at all, also after a crash.
+pub(crate) fn write_aside(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let aside = format!("{name}{ASIDE}");
+    let file = disk.create(&aside)?;
+    file.write_at(bytes, 0)?;
+    file.sync()?;
+    disk.rename(&aside, name)?;
+    disk.sync_dir()
+}
+
 /// Whether `error` says that there is no space, rather than that the disk is broken.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};

@@ -30,6 +30,7 @@ pub(crate) const BLOCK_HEADER_BYTES: usize = 32;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"DOVESEG\n";
 const META_MAGIC: [u8; 8] = *b"DOVEMET\n";
+const CLOSED_MAGIC: [u8; 8] = *b"DOVECLS\n";
 const SNAPSHOT_MAGIC: [u8; 8] = *b"DOVESNP\n";
 const SNAPSHOT_END_MAGIC: [u8; 8] = *b"DOVEEND\n";
 const BLOCK_MAGIC: [u8; 4] = *b"DBLK";
@@ -52,6 +53,17 @@ pub(crate) struct SegmentHeader {
     /// Random; every record of the segment carries it, so that no stale or smuggled bytes can pass
     /// for a record.
     pub(crate) salt: u64,
+}
+
+/// Where the journal ended when it was closed. It is there from then until it is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ClosedMark {
+    pub(crate) epoch: Epoch,
+    pub(crate) tail: u64,
+    /// The active segment.
+    pub(crate) sequence: u64,
+    /// The end of its last record.
+    pub(crate) offset: u64,
 }
 
 /// What a snapshot says first.
@@ -79,20 +91,10 @@ pub(crate) struct BlockHeader {
     payload_crc: u32,
 }
 
-/// What a record is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum RecordKind {
-    /// The commits of one append.
-    Commits,
-    /// No commits: proof that everything before it was durable and whole.
-    Seal,
-}
-
 /// What a record says first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RecordHeader {
-    pub(crate) kind: RecordKind,
-    /// The number of its first commit; for a seal, of the commit that comes next.
+    /// The number of its first commit.
     pub(crate) first: u64,
     pub(crate) count: u32,
     payload_bytes: u32,
@@ -155,21 +157,13 @@ pub(crate) fn begin_record(buffer: &mut Vec<u8>) {
 
 /// Ends the record whose payload stands in `buffer`, to be written at `offset` of the segment with
 /// `salt`.
-pub(crate) fn end_record(
-    buffer: &mut Vec<u8>,
-    kind: RecordKind,
-    first: u64,
-    count: u32,
-    salt: u64,
-    offset: u64,
-) {
+pub(crate) fn end_record(buffer: &mut Vec<u8>, first: u64, count: u32, salt: u64, offset: u64) {
     let payload_bytes = buffer.len() - RECORD_HEADER_BYTES;
     let extent = extent_bytes(payload_bytes as u64) as usize;
     buffer.resize(extent, 0);
     buffer[extent - 4..].copy_from_slice(&END_MARK);
     buffer[..4].copy_from_slice(&RECORD_MAGIC);
     let zeros = zero_sectors(buffer);
-    put_u32(buffer, 4, kind.code());
     put_u64(buffer, 8, first);
     put_u32(buffer, 16, count);
     put_u32(buffer, 20, payload_bytes as u32);
@@ -194,11 +188,7 @@ pub(crate) fn record_start(bytes: &[u8], salt: u64, offset: u64) -> RecordStart 
     if u64_at(bytes, 28) != salt ^ offset {
         return RecordStart::Bad("the record belongs to another place");
     }
-    let Some(kind) = RecordKind::of(u32_at(bytes, 4)) else {
-        return RecordStart::Bad("the record is of no known kind");
-    };
     let header = RecordHeader {
-        kind,
         first: u64_at(bytes, 8),
         count: u32_at(bytes, 16),
         payload_bytes: u32_at(bytes, 20),
@@ -207,8 +197,8 @@ pub(crate) fn record_start(bytes: &[u8], salt: u64, offset: u64) -> RecordStart 
     if header.extent() > RECORD_BYTES_MAX || header.first.checked_add(u64::from(header.count)).is_none() {
         return RecordStart::Bad("the record's header is beyond the limits");
     }
-    if (header.count == 0) != (kind == RecordKind::Seal) {
-        return RecordStart::Bad("the record's count does not fit its kind");
+    if header.count == 0 {
+        return RecordStart::Bad("the record has no commits");
     }
     RecordStart::Record(header)
 }
@@ -223,23 +213,6 @@ fn zero_sectors(bytes: &[u8]) -> u32 {
 pub(crate) fn is_blank(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks::<64>();
     words.iter().all(|word| word.iter().fold(0, |any, byte| any | byte) == 0) && rest.iter().all(|&b| b == 0)
-}
-
-impl RecordKind {
-    fn code(self) -> u32 {
-        match self {
-            Self::Commits => 1,
-            Self::Seal => 2,
-        }
-    }
-
-    fn of(code: u32) -> Option<Self> {
-        match code {
-            1 => Some(Self::Commits),
-            2 => Some(Self::Seal),
-            _ => None,
-        }
-    }
 }
 
 /// Why a header is refused.
@@ -289,6 +262,17 @@ pub(crate) fn meta(epoch: Epoch) -> [u8; HEADER_BYTES] {
 /// The epoch that a meta file names.
 pub(crate) fn read_meta(bytes: &[u8; HEADER_BYTES]) -> Result<Epoch, HeaderError> {
     epoch(read_header(bytes, META_MAGIC)?[0])
+}
+
+impl ClosedMark {
+    pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES] {
+        header(CLOSED_MAGIC, [self.epoch.to_bits(), self.tail, self.sequence, self.offset])
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Result<Self, HeaderError> {
+        let [bits, tail, sequence, offset] = read_header(bytes, CLOSED_MAGIC)?;
+        Ok(Self { epoch: epoch(bits)?, tail, sequence, offset })
+    }
 }
 
 impl SegmentHeader {

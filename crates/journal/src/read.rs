@@ -34,6 +34,8 @@ pub(crate) struct FileReader {
 /// The commits that one call gathers.
 struct Page {
     next: u64,
+    /// The tail when the call began. The index of a segment runs ahead of it for a moment.
+    last: u64,
     commits: Vec<Commit>,
     bytes: usize,
     bytes_max: usize,
@@ -84,8 +86,8 @@ impl FileReader {
         if after + 1 < first {
             return Err(ReadError::Trimmed { first });
         }
-        let mut page = Page::new(after + 1, bytes_max);
-        while page.next <= tail && !page.is_full {
+        let mut page = Page::new(after + 1, tail, bytes_max);
+        while !page.is_done() {
             match self.segment_of(page.next) {
                 Some(live) => self.read_segment(&live, &mut page)?,
                 // Trimmed in the meantime. What was read before is still right.
@@ -113,7 +115,7 @@ impl FileReader {
         let mut window = Window::new(page.ahead_bytes());
         let (point, end) = live.locate(page.next, &mut window).map_err(failed(0)).map_err(name_file)?;
         let mut offset = point.offset;
-        while offset < end && !page.is_full {
+        while offset < end && !page.is_done() {
             let start = live.segment.record_start(&mut window, offset);
             let header = match start.map_err(failed(offset)).map_err(name_file)? {
                 RecordStart::Record(header) => header,
@@ -133,9 +135,13 @@ impl FileReader {
 }
 
 impl Page {
-    fn new(next: u64, bytes_max: usize) -> Self {
+    fn new(next: u64, last: u64, bytes_max: usize) -> Self {
         let interner = Interner::default();
-        Self { next, commits: Vec::new(), bytes: 0, bytes_max, is_full: false, interner }
+        Self { next, last, commits: Vec::new(), bytes: 0, bytes_max, is_full: false, interner }
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_full || self.next > self.last
     }
 
     fn ahead_bytes(&self) -> u64 {
@@ -155,7 +161,8 @@ impl Page {
                 rest = behind;
                 continue;
             }
-            if self.is_full || !self.commits.is_empty() && self.bytes.saturating_add(bytes) > self.bytes_max {
+            if self.is_done() || !self.commits.is_empty() && self.bytes.saturating_add(bytes) > self.bytes_max
+            {
                 self.is_full = true;
                 return Ok(());
             }

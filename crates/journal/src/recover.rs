@@ -11,16 +11,17 @@ use std::sync::Arc;
 use dovetail_model::Epoch;
 
 use crate::RecoverySink;
-use crate::append::{Active, Catalog, FileJournal, FileOptions, Parts};
-use crate::disk::{Disk, OsDisk};
+use crate::append::{Active, CLOSED, Catalog, FileJournal, FileOptions, Parts};
+use crate::disk::{ASIDE, Disk, OsDisk, write_aside};
 use crate::error::OpenError;
 use crate::format::{
-    HEADER_BYTES, Interner, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, Reason, RecordHeader, RecordStart,
-    SECTOR_BYTES, SEGMENT_HEADER_BYTES, decode_commit, is_blank, meta, read_meta, skip_commit,
+    ClosedMark, HEADER_BYTES, HeaderError, Interner, RECORD_BYTES_MAX, RECORD_HEADER_BYTES, Reason,
+    RecordHeader, RecordStart, SECTOR_BYTES, SEGMENT_HEADER_BYTES, decode_commit, is_blank, meta, read_meta,
+    skip_commit,
 };
 use crate::journal::random_epoch;
 use crate::lock::DirLock;
-use crate::segment::{ASIDE, Index, LiveSegment, Segment, Survey, Window, segment_name, segment_sequence};
+use crate::segment::{Index, LiveSegment, Segment, Survey, Window, segment_name, segment_sequence};
 use crate::snapshot::{load, snapshot_name, snapshot_position};
 
 const META: &str = "meta";
@@ -66,17 +67,11 @@ impl FileJournal {
         let (epoch, catalog, active, spare) = Recovery::new(&*disk, &found, sink)?.run()?;
         let file = disk.path("");
         let parts = Parts { disk, epoch, catalog, active, spare, lock };
-        let mut journal = Self::of_parts(parts, options).map_err(|source| OpenError::Io {
+        Self::of_parts(parts, options).map_err(|source| OpenError::Io {
             action: "start a helper for",
-            file: file.clone(),
-            source,
-        })?;
-        journal.seal().map_err(|poison| OpenError::Io {
-            action: "write to the journal in",
             file,
-            source: std::io::Error::other(poison),
-        })?;
-        Ok(journal)
+            source,
+        })
     }
 }
 
@@ -102,6 +97,8 @@ impl FileOptions {
 struct Directory {
     /// Missing before the journal has begun.
     epoch: Option<Epoch>,
+    /// Where the journal ended, if it was closed.
+    closed: Option<ClosedMark>,
     /// Positions, ascending.
     snapshots: Vec<u64>,
     /// Sequences, ascending.
@@ -111,10 +108,14 @@ struct Directory {
 impl Directory {
     /// Lists what is there, without what was being written aside.
     fn read(disk: &dyn Disk) -> Result<Self, OpenError> {
-        let mut found = Self { epoch: None, snapshots: Vec::new(), segments: Vec::new() };
+        let mut found = Self { epoch: None, closed: None, snapshots: Vec::new(), segments: Vec::new() };
         for name in disk.list().map_err(failed(disk, "list", ""))? {
             if name == META {
-                found.epoch = Some(open_meta(disk)?);
+                found.epoch = Some(header_of(disk, META, read_meta(&read_small(disk, META)?))?);
+            }
+            if name == CLOSED {
+                let mark = ClosedMark::from_bytes(&read_small(disk, CLOSED)?);
+                found.closed = Some(header_of(disk, CLOSED, mark)?);
             }
             found.snapshots.extend(snapshot_position(&name));
             found.segments.extend(segment_sequence(&name));
@@ -146,38 +147,25 @@ impl Directory {
         }
         let epoch = random_epoch()?;
         Segment::create(disk, epoch, 1, options.first_segment_bytes).map_err(failed(disk, "make", &name))?;
-        create_meta(disk, epoch).map_err(failed(disk, "make", META))
+        write_aside(disk, META, &meta(epoch)).map_err(failed(disk, "make", META))
     }
 }
 
-fn create_meta(disk: &dyn Disk, epoch: Epoch) -> std::io::Result<()> {
-    let aside = format!("{META}{ASIDE}");
-    let file = disk.create(&aside)?;
-    file.write_at(&meta(epoch), 0)?;
-    file.sync()?;
-    disk.rename(&aside, META)?;
-    disk.sync_dir()
-}
-
-fn open_meta(disk: &dyn Disk) -> Result<Epoch, OpenError> {
-    let read = || {
-        let file = disk.open(META)?;
-        let mut bytes = [0; HEADER_BYTES];
-        let size = file.bytes()?;
-        if size == HEADER_BYTES as u64 {
-            file.read_at(&mut bytes, 0)?;
-        }
-        Ok((size, bytes))
-    };
-    let (size, bytes) = read().map_err(failed(disk, "read", META))?;
+/// Reads the file `name`, which is nothing but a header.
+fn read_small(disk: &dyn Disk, name: &str) -> Result<[u8; HEADER_BYTES], OpenError> {
+    let mut bytes = [0; HEADER_BYTES];
+    let file = disk.open(name).map_err(failed(disk, "open", name))?;
+    let size = file.bytes().map_err(failed(disk, "read", name))?;
     if size != HEADER_BYTES as u64 {
-        return Err(OpenError::Corrupt {
-            file: disk.path(META),
-            offset: size,
-            reason: "the file has not the size of a meta file",
-        });
+        let reason = "the file has not its size";
+        return Err(OpenError::Corrupt { file: disk.path(name), offset: size, reason });
     }
-    read_meta(&bytes).map_err(|error| OpenError::header(disk.path(META), 0, error))
+    file.read_at(&mut bytes, 0).map_err(failed(disk, "read", name))?;
+    Ok(bytes)
+}
+
+fn header_of<T>(disk: &dyn Disk, name: &str, header: Result<T, HeaderError>) -> Result<T, OpenError> {
+    header.map_err(|error| OpenError::header(disk.path(name), 0, error))
 }
 
 fn open_segment(disk: &dyn Disk, sequence: u64) -> Result<Segment, OpenError> {
@@ -189,7 +177,7 @@ fn open_segment(disk: &dyn Disk, sequence: u64) -> Result<Segment, OpenError> {
 
 fn is_aside(name: &str) -> bool {
     let Some(name) = name.strip_suffix(ASIDE) else { return false };
-    name == META || snapshot_position(name).is_some() || segment_sequence(name).is_some()
+    name == META || name == CLOSED || snapshot_position(name).is_some() || segment_sequence(name).is_some()
 }
 
 fn failed<'a>(
@@ -253,6 +241,7 @@ impl<'a> Recovery<'a> {
                 "the journal ends before its snapshot",
             ));
         }
+        self.check_closed(&active)?;
         let spare = self.keep_one(unused)?;
         self.remove_older_snapshots()?;
         Ok((self.epoch, self.catalog, active, spare))
@@ -274,9 +263,6 @@ impl<'a> Recovery<'a> {
             reason: "the segment is missing",
         };
         let &first = self.found.segments.first().ok_or_else(|| missing(1))?;
-        if first != 1 && self.catalog.covered == 0 {
-            return Err(missing(first - 1));
-        }
         let mut segments = Vec::with_capacity(self.found.segments.len());
         for (wanted, &sequence) in (first..).zip(&self.found.segments) {
             if sequence != wanted {
@@ -301,20 +287,29 @@ impl<'a> Recovery<'a> {
         }
     }
 
-    /// Checks that the used segments begin with records, in order, and none is missing before them.
+    /// The numbers that the used segments begin with: in order, and none missing before them. A
+    /// segment that was too small for the first batch that came stays blank.
     fn check_firsts(&self, segments: &[Segment], found: &[Option<u64>]) -> Result<Vec<u64>, OpenError> {
-        let mut firsts = Vec::with_capacity(found.len());
-        for (segment, first) in segments.iter().zip(found) {
+        let mut firsts = vec![1; found.len()];
+        let mut after = None;
+        for (at, segment) in segments.iter().enumerate().take(found.len()).rev() {
             let damaged = |reason| Err(self.damaged(segment, SEGMENT_HEADER_BYTES, reason));
-            match first {
-                Some(first) if firsts.last().is_some_and(|before| first < before) => {
+            firsts[at] = match (found[at], after) {
+                (Some(first), Some(after)) if first > after => {
                     return damaged("the segments are out of order");
                 }
-                Some(first) => firsts.push(*first),
+                (Some(first), _) => first,
+                (None, Some(after)) => {
+                    if self.survey(segment, SEGMENT_HEADER_BYTES)?.blank_from > SEGMENT_HEADER_BYTES {
+                        return damaged("the first record is missing, yet there are later ones");
+                    }
+                    after
+                }
                 // A journal whose very first record is torn or not yet written.
-                None if segments[0].header.sequence == 1 && found.len() == 1 => firsts.push(1),
-                None => return damaged("the first record is missing, yet there are later ones"),
-            }
+                (None, None) if segment.header.sequence == 1 => 1,
+                (None, None) => return damaged("the segment has no records"),
+            };
+            after = Some(firsts[at]);
         }
         if firsts[0] > self.catalog.covered + 1 {
             let reason = "the commits between the snapshot and the segment are missing";
@@ -483,6 +478,23 @@ impl<'a> Recovery<'a> {
         }
         segment.wipe(offset, survey.blank_from).map_err(failed(self.disk, "repair", &segment.name))?;
         Ok(true)
+    }
+
+    /// A journal that was closed ends where it says. The mark goes before anything is appended.
+    fn check_closed(&self, active: &Active) -> Result<(), OpenError> {
+        let Some(mark) = self.found.closed else { return Ok(()) };
+        let segment = &active.live.segment;
+        let found = ClosedMark {
+            epoch: self.epoch,
+            tail: self.catalog.tail,
+            sequence: segment.header.sequence,
+            offset: active.offset,
+        };
+        if found != mark {
+            return Err(self.damaged(segment, active.offset, "the journal does not end where it was closed"));
+        }
+        self.disk.remove(CLOSED).map_err(failed(self.disk, "remove", CLOSED))?;
+        self.disk.sync_dir().map_err(failed(self.disk, "sync", ""))
     }
 
     /// Of the segments that were prepared, one is the next; others are removed, youngest first, so

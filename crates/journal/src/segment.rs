@@ -5,14 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use dovetail_model::Epoch;
 
-use crate::disk::{Disk, StorageFile};
+use crate::disk::{ASIDE, Disk, StorageFile};
 use crate::format::{
     HEADER_BYTES, HeaderError, RECORD_HEADER_BYTES, RecordHeader, RecordStart, SECTOR_BYTES,
     SEGMENT_HEADER_BYTES, SegmentHeader, is_blank, record_start,
 };
 
-/// Names that end so are being written; an opening removes them.
-pub(crate) const ASIDE: &str = ".new";
 /// Zeros are written in pieces of this size, each synced, so that the preparation of a segment
 /// never fills the queue of the disk in front of a commit.
 const FILL_BYTES: usize = 1 << 20;
@@ -272,7 +270,7 @@ impl Index {
     pub(crate) fn push(&mut self, header: &RecordHeader, offset: u64) {
         self.end = Some(offset + header.extent());
         let far = self.points.last().is_none_or(|last| offset >= last.offset + INDEX_STRIDE_BYTES);
-        if far && header.count > 0 {
+        if far {
             self.points.push(Point { first: header.first, offset });
         }
     }

@@ -67,7 +67,7 @@ struct Write {
 #[derive(Clone, Debug)]
 enum NameChange {
     Create(String, usize),
-    Rename(String, String),
+    Rename(String, String, usize),
     Remove(String),
 }
 
@@ -269,11 +269,12 @@ impl NameChange {
         match self {
             Self::Create(name, at) => drop(names.insert(name.clone(), *at)),
             Self::Remove(name) => drop(names.remove(name)),
-            Self::Rename(from, to) => {
-                // The creation of `from` may be lost while the rename is not; then it is nothing.
-                if let Some(at) = names.remove(from) {
-                    names.insert(to.clone(), at);
+            Self::Rename(from, to, at) => {
+                // It is the file that gets another name, whatever else of the directory is lost.
+                if names.get(from) == Some(at) {
+                    names.remove(from);
                 }
+                names.insert(to.clone(), *at);
             }
         }
     }
@@ -309,8 +310,8 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.lock();
-        state.at(from)?;
-        state.change_name(NameChange::Rename(from.into(), to.into()))
+        let at = state.at(from)?;
+        state.change_name(NameChange::Rename(from.into(), to.into(), at))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

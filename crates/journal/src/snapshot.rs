@@ -8,7 +8,7 @@ use dovetail_model::{Change, Epoch};
 
 use crate::RecoverySink;
 use crate::append::Shared;
-use crate::disk::{Disk, StorageFile, is_full};
+use crate::disk::{ASIDE, Disk, StorageFile, is_full};
 use crate::error::{OpenError, Poison, SnapshotError};
 use crate::format::{
     BLOCK_HEADER_BYTES, BlockHeader, HEADER_BYTES, Interner, SnapshotHeader, SnapshotTrailer, decode_change,
@@ -16,7 +16,7 @@ use crate::format::{
 };
 use crate::lock::DirLock;
 use crate::memory::MemorySnapshots;
-use crate::segment::{ASIDE, numbered};
+use crate::segment::numbered;
 
 /// Entries are gathered into blocks of about this size; each has its checksum.
 const BLOCK_BYTES: usize = 256 << 10;
