@@ -211,8 +211,8 @@ fn zero_sectors(bytes: &[u8]) -> u32 {
 
 /// Whether `bytes` are zeros only.
 pub(crate) fn is_blank(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<64>();
-    words.iter().all(|word| word.iter().fold(0, |any, byte| any | byte) == 0) && rest.iter().all(|&b| b == 0)
+    const ZEROS: [u8; 4096] = [0; 4096];
+    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
 }
 
 /// Why a header is refused.

@@ -229,7 +229,11 @@ impl<'a> Recovery<'a> {
         let segments = self.open_segments()?;
         let mut firsts = Vec::with_capacity(segments.len());
         for segment in &segments {
-            firsts.push(self.first_of(segment)?);
+            firsts.push(self.first_of(segment, false)?);
+        }
+        // A segment is in use from its first whole record on.
+        if let Some(last) = firsts.iter().rposition(Option::is_some) {
+            firsts[last] = self.first_of(&segments[last], true)?;
         }
         let last = firsts.iter().rposition(Option::is_some).unwrap_or(0);
         let firsts = self.check_firsts(&segments, &firsts[..=last])?;
@@ -277,14 +281,20 @@ impl<'a> Recovery<'a> {
         Ok(segments)
     }
 
-    /// The number of the first commit of `segment`, if a record stands at its beginning.
-    fn first_of(&self, segment: &Segment) -> Result<Option<u64>, OpenError> {
+    /// The number of the first commit of `segment`, if a record stands at its beginning: its header
+    /// at least, or all of it if it must be `whole`.
+    fn first_of(&self, segment: &Segment, whole: bool) -> Result<Option<u64>, OpenError> {
+        let read = |source| failed(self.disk, "read", &segment.name)(source);
         let mut window = Window::new(SECTOR_BYTES);
-        let start = segment.record_start(&mut window, SEGMENT_HEADER_BYTES);
-        match start.map_err(failed(self.disk, "read", &segment.name))? {
-            RecordStart::Record(header) => Ok(Some(header.first)),
-            RecordStart::Blank | RecordStart::Bad(_) => Ok(None),
+        let start = segment.record_start(&mut window, SEGMENT_HEADER_BYTES).map_err(read)?;
+        let RecordStart::Record(header) = start else { return Ok(None) };
+        if whole {
+            let record = segment.read(&mut window, SEGMENT_HEADER_BYTES, header.extent()).map_err(read)?;
+            if header.payload(record).is_err() {
+                return Ok(None);
+            }
         }
+        Ok(Some(header.first))
     }
 
     /// The numbers that the used segments begin with: in order, and none missing before them. A
