@@ -1,0 +1,293 @@
+//! What is shown: progress while it runs, and figures beside their floors with a verdict.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+/// What is promised of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Target {
+    /// Value by floor, at most.
+    RatioAtMost(f64),
+    /// Value, at most.
+    AtMost(f64),
+    /// Value, at least.
+    AtLeast(f64),
+    /// Nothing; it is shown for comparison.
+    None,
+}
+
+/// How a figure stands to its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    /// The median reaches it.
+    Met,
+    /// The median misses it by less than the repeats differ.
+    WithinNoise,
+    /// Missed.
+    Missed,
+    /// There is no target, or nothing to hold against it.
+    None,
+}
+
+/// One figure, with a sample a repeat.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    name: String,
+    unit: &'static str,
+    target: Target,
+    values: Vec<f64>,
+    floor_name: String,
+    floors: Vec<f64>,
+    /// What else is to be said.
+    pub(crate) remark: String,
+}
+
+impl Row {
+    /// Adds a sample.
+    pub(crate) fn value(&mut self, value: f64) -> &mut Self {
+        self.values.push(value);
+        self
+    }
+
+    /// Adds a sample of the floor or peer beside it.
+    pub(crate) fn floor(&mut self, name: &str, value: f64) -> &mut Self {
+        name.clone_into(&mut self.floor_name);
+        self.floors.push(value);
+        self
+    }
+
+    fn ratios(&self) -> impl Iterator<Item = f64> + Clone {
+        self.values.iter().zip(&self.floors).map(|(value, floor)| value / floor)
+    }
+
+    /// What is held against the target: value or ratio, its spread, the limit, and whether more is better.
+    fn measured(&self) -> Option<(f64, f64, f64, bool)> {
+        let of_values = |limit, more| {
+            (median(self.values.iter().copied()), spread(self.values.iter().copied()), limit, more)
+        };
+        let measured = match self.target {
+            Target::RatioAtMost(limit) => (median(self.ratios()), spread(self.ratios()), limit, false),
+            Target::AtMost(limit) => of_values(limit, false),
+            Target::AtLeast(limit) => of_values(limit, true),
+            Target::None => return None,
+        };
+        let has_floor = !matches!(self.target, Target::RatioAtMost(_)) || !self.floors.is_empty();
+        (has_floor && !self.values.is_empty()).then_some(measured)
+    }
+
+    /// How it stands.
+    pub(crate) fn verdict(&self) -> Verdict {
+        let Some((value, noise, limit, more)) = self.measured() else {
+            return Verdict::None;
+        };
+        let missed_by = if more { limit - value } else { value - limit };
+        if missed_by <= 0.0 {
+            Verdict::Met
+        } else if missed_by <= noise {
+            Verdict::WithinNoise
+        } else {
+            Verdict::Missed
+        }
+    }
+
+    fn line(&self) -> String {
+        let shown = |values: &[f64]| match values {
+            [] => String::from("-"),
+            [one] => format!("{} {}", digits(*one), self.unit),
+            many => {
+                let (middle, noise) = (median(many.iter().copied()), spread(many.iter().copied()));
+                format!("{} ± {} {}", digits(middle), digits(noise), self.unit)
+            }
+        };
+        let floor = if self.floors.is_empty() {
+            String::new()
+        } else {
+            format!("{}: {}", self.floor_name, shown(&self.floors))
+        };
+        let ratio = if self.ratios().next().is_some() {
+            format!("{:.2}", median(self.ratios()))
+        } else {
+            String::new()
+        };
+        let target = match self.target {
+            Target::RatioAtMost(limit) => format!("ratio ≤ {limit}"),
+            Target::AtMost(limit) => format!("≤ {limit} {}", self.unit),
+            Target::AtLeast(limit) => format!("≥ {limit} {}", self.unit),
+            Target::None => String::new(),
+        };
+        let verdict = match self.verdict() {
+            Verdict::Met => "met",
+            Verdict::WithinNoise => "missed, within noise",
+            Verdict::Missed => "MISSED",
+            Verdict::None => "",
+        };
+        format!(
+            "| {} | {} | {floor} | {ratio} | {target} | {verdict} | {} |",
+            self.name,
+            shown(&self.values),
+            self.remark
+        )
+    }
+}
+
+/// Three significant digits, or whole numbers.
+fn digits(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// All figures of a run, in the order in which they first came.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Rows {
+    rows: Vec<Row>,
+    /// Where the rows of the scenario at hand begin: names repeat from one scenario to the next.
+    #[serde(skip)]
+    from: usize,
+}
+
+impl Rows {
+    /// The next scenario begins.
+    pub(crate) fn next_scenario(&mut self) {
+        self.from = self.rows.len();
+    }
+
+    /// The row of this name in the scenario at hand; a new one if there is none.
+    pub(crate) fn row(&mut self, name: &str, unit: &'static str, target: Target) -> &mut Row {
+        let found = self.rows[self.from..].iter().position(|row| row.name == name);
+        let index = found.map_or(self.rows.len(), |index| index + self.from);
+        if found.is_none() {
+            self.rows.push(Row {
+                name: name.to_owned(),
+                unit,
+                target,
+                values: Vec::new(),
+                floor_name: String::new(),
+                floors: Vec::new(),
+                remark: String::new(),
+            });
+        }
+        &mut self.rows[index]
+    }
+
+    /// A Markdown table.
+    pub(crate) fn table(&self) -> Vec<String> {
+        let head = [
+            "| figure | dovetail | beside it | ratio | target | verdict | remark |",
+            "|---|---|---|---|---|---|---|",
+        ];
+        head.map(String::from).into_iter().chain(self.rows.iter().map(Row::line)).collect()
+    }
+
+    /// Whether any target was missed by more than the noise.
+    pub(crate) fn any_missed(&self) -> bool {
+        self.rows.iter().any(|row| row.verdict() == Verdict::Missed)
+    }
+}
+
+/// What is measured now, and how far along that is: a bar on a terminal, a line a step elsewhere.
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    plain: bool,
+}
+
+impl Progress {
+    /// A bar of so many steps.
+    pub(crate) fn new(steps: usize) -> Self {
+        let plain = !std::io::stderr().is_terminal();
+        let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self { bar: ProgressBar::with_draw_target(Some(steps as u64), target).with_style(style), plain }
+    }
+
+    /// Says what is measured now.
+    pub(crate) fn step(&self, what: &str) {
+        self.bar.set_message(what.to_owned());
+        if self.plain {
+            note(&format!("{}/{} {what}", self.bar.position() + 1, self.bar.length().unwrap_or(0)));
+        }
+    }
+
+    /// A step is done.
+    pub(crate) fn done(&self) {
+        self.bar.inc(1);
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Says something to the person who waits, aside from the results.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to tell when standard error is closed.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// Prints results.
+pub(crate) fn print_lines(lines: &[String]) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}
+
+/// The median; 0 of nothing.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+/// Half the distance between the extremes.
+pub(crate) fn spread(values: impl Iterator<Item = f64>) -> f64 {
+    let (low, high) = values
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
+    if low > high { 0.0 } else { (high - low) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_know_the_noise() {
+        let mut rows = Rows::default();
+        rows.row("a", "µs", Target::RatioAtMost(2.0)).floor("f", 1.0).value(1.9);
+        assert_eq!(rows.row("a", "µs", Target::None).verdict(), Verdict::Met);
+        rows.row("b", "/s", Target::AtLeast(10.0)).value(8.0).value(9.0).value(10.5);
+        assert_eq!(rows.row("b", "/s", Target::None).verdict(), Verdict::WithinNoise);
+        assert!(!rows.any_missed());
+        rows.next_scenario();
+        rows.row("a", "B", Target::AtMost(1.0)).value(1.1);
+        assert!(rows.any_missed());
+        rows.row("c", "µs", Target::RatioAtMost(2.0)).value(1.9);
+        assert_eq!(rows.row("c", "µs", Target::None).verdict(), Verdict::None);
+        assert_eq!(rows.table().len(), 2 + 4);
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "these halves and wholes are exact")]
+    fn medians_and_spreads() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), 2.0);
+        assert_eq!(median([4.0, 1.0, 2.0, 3.0].into_iter()), 2.5);
+        assert_eq!(median([].into_iter()), 0.0);
+        assert_eq!(spread([4.0, 1.0, 2.0].into_iter()), 1.5);
+        assert_eq!(spread([].into_iter()), 0.0);
+    }
+}

@@ -1,0 +1,148 @@
+//! Writes and reads, alone and from many connections.
+
+use anyhow::Result;
+
+use super::{Context, remark_syscalls};
+use crate::child::Running;
+use crate::floor::disk;
+use crate::http;
+use crate::load::exchange::{self, Outcome, Request};
+use crate::load::publishers::{self, Until};
+use crate::report::{Progress, Rows, Target};
+use crate::servers::{FILE_BYTES, FILE_PATH, Server};
+
+/// Bytes of a written body.
+const BODY_BYTES: usize = 200;
+
+/// Bytes of a journal record that holds such a body: the body, its path, its type and the record's own fields.
+const RECORD_BYTES: usize = 300;
+
+/// Retained publishes of this scenario carry so many bytes.
+const PUBLISH_BYTES: usize = 100;
+
+pub(super) fn put_alone(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    progress.step("lone fdatasync and round trip");
+    let dir = context.places.fresh_dir()?;
+    let sync_ns = disk::lone_sync_ns(dir.path(), RECORD_BYTES, context.measure)?;
+    let echo = Running::own(&["hop", "none"])?;
+    let block = exchange::Plan {
+        request: Request::Block { size: BODY_BYTES },
+        connections: 1,
+        watched: false,
+        warm_up: context.warm_up(),
+        measure: context.measure,
+    };
+    let trip_ns = exchange::run(echo.addr, echo.pid(), block)?.p50_ns;
+    let floor = (sync_ns + trip_ns) as f64 / 1e3;
+    rows.row("lone PUT, p50", "µs", Target::RatioAtMost(2.5)).floor("fdatasync + round trip", floor);
+    rows.row("  of which the lone fdatasync", "µs", Target::None).value(sync_ns as f64 / 1e3);
+    rows.row("  of which the round trip", "µs", Target::None).value(trip_ns as f64 / 1e3);
+    if let Some(redis) = context.places.redis()? {
+        progress.step("redis, lone SET");
+        let plan = exchange::Plan { request: Request::RedisSet { value: BODY_BYTES }, ..block };
+        let outcome = exchange::run(redis.addr(), redis.pid(), plan)?;
+        rows.row("  Redis, appendfsync always: lone SET, p50", "µs", Target::None)
+            .value(outcome.p50_ns as f64 / 1e3);
+    }
+    if let Some(server) = context.places.dovetail()? {
+        progress.step("dovetail, lone PUT");
+        let plan = exchange::Plan { request: Request::HttpPut { body: BODY_BYTES }, ..block };
+        let outcome = exchange::run(server.addr(), server.pid(), plan)?;
+        let row =
+            rows.row("lone PUT, p50", "µs", Target::RatioAtMost(2.5)).value(outcome.p50_ns as f64 / 1e3);
+        remark_syscalls(row, &outcome.syscalls);
+        rows.row("  its server CPU", "µs", Target::None).value(outcome.cpu_ns / 1e3);
+    }
+    Ok(())
+}
+
+pub(super) fn put_many(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    const NAME: &str = "PUT on 256 connections, pushed to a subscriber: CPU";
+    let plan = |request, watched| exchange::Plan {
+        request,
+        connections: 256,
+        watched,
+        warm_up: context.warm_up(),
+        measure: context.measure,
+    };
+    if let Some(nginx) = context.places.nginx()? {
+        progress.step("nginx, GET on 256 connections");
+        let outcome = measure(&nginx, plan(Request::HttpGet { path: FILE_PATH }, false))?;
+        rows.row(NAME, "µs", Target::RatioAtMost(1.6)).floor("nginx GET", outcome.cpu_ns / 1e3);
+        rows.row("  nginx, GETs", "/s", Target::None).value(outcome.per_second);
+    }
+    if let Some(redis) = context.places.redis()? {
+        progress.step("redis, SET on 256 connections");
+        let outcome = measure(&redis, plan(Request::RedisSet { value: BODY_BYTES }, false))?;
+        rows.row("  Redis, appendfsync always: CPU per SET", "µs", Target::None).value(outcome.cpu_ns / 1e3);
+        rows.row("  Redis, SETs", "/s", Target::None).value(outcome.per_second);
+    }
+    if let Some(server) = context.places.dovetail()? {
+        progress.step("dovetail, PUT on 256 connections");
+        let outcome = measure(&server, plan(Request::HttpPut { body: BODY_BYTES }, true))?;
+        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.6)).value(outcome.cpu_ns / 1e3);
+        remark_syscalls(row, &outcome.syscalls);
+        rows.row("  its PUTs", "/s", Target::None).value(outcome.per_second);
+        rows.row("  its PUTs, p99", "ms", Target::None).value(outcome.p99_ns as f64 / 1e6);
+        rows.row("  messages pushed per PUT", "", Target::None).value(outcome.pushed);
+    }
+    Ok(())
+}
+
+pub(super) fn publish(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    let plan = publishers::Plan {
+        clients: 64,
+        in_flight: 16,
+        payload: PUBLISH_BYTES,
+        topics_per_client: 100,
+        until: Until::Time { warm_up: context.warm_up(), measure: context.measure },
+    };
+    if let Some(mosquitto) = context.places.mosquitto()? {
+        progress.step("mosquitto, retained publishes");
+        let outcome = publishers::run(mosquitto.addr(), mosquitto.pid(), plan)?;
+        rows.row("  mosquitto, nothing durable: CPU per publish", "µs", Target::None)
+            .value(outcome.cpu_ns / 1e3);
+        rows.row("  mosquitto, nothing durable: publishes", "/s", Target::None).value(outcome.per_second);
+    }
+    if let Some(server) = context.places.dovetail()? {
+        progress.step("dovetail, retained publishes");
+        let outcome = publishers::run(server.addr(), server.pid(), plan)?;
+        rows.row("retained QoS 1 publishes, 64 × 16", "/s", Target::AtLeast(80_000.0))
+            .value(outcome.per_second);
+        let row = rows
+            .row("retained QoS 1 publishes, 64 × 16: CPU", "µs", Target::AtMost(8.0))
+            .value(outcome.cpu_ns / 1e3);
+        remark_syscalls(row, &outcome.syscalls);
+    }
+    Ok(())
+}
+
+pub(super) fn get(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    const NAME: &str = "GET of 200 bytes on 64 connections: CPU";
+    let plan = exchange::Plan {
+        request: Request::HttpGet { path: FILE_PATH },
+        connections: 64,
+        watched: false,
+        warm_up: context.warm_up(),
+        measure: context.measure,
+    };
+    if let Some(nginx) = context.places.nginx()? {
+        progress.step("nginx, GET on 64 connections");
+        let outcome = measure(&nginx, plan)?;
+        rows.row(NAME, "µs", Target::RatioAtMost(1.0)).floor("nginx GET", outcome.cpu_ns / 1e3);
+        rows.row("  nginx, GETs", "/s", Target::None).value(outcome.per_second);
+    }
+    if let Some(server) = context.places.dovetail()? {
+        progress.step("dovetail, GET on 64 connections");
+        http::put(server.addr(), FILE_PATH, &[b'.'; FILE_BYTES])?;
+        let outcome = measure(&server, plan)?;
+        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.0)).value(outcome.cpu_ns / 1e3);
+        remark_syscalls(row, &outcome.syscalls);
+        rows.row("  its GETs", "/s", Target::None).value(outcome.per_second);
+    }
+    Ok(())
+}
+
+fn measure(server: &Server, plan: exchange::Plan) -> Result<Outcome> {
+    exchange::run(server.addr(), server.pid(), plan)
+}
