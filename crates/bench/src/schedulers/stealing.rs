@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::floor::{Role, Turns, announce, handshake};
 use crate::load::write_all;
@@ -34,10 +35,11 @@ pub(crate) fn serve(threads: usize, send: Send) -> Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         announce(listener.local_addr()?);
         let subscribers = Subscribers::default();
+        let mut connections = JoinSet::new();
         loop {
             let (stream, _) = listener.accept().await?;
             let subscribers = Arc::clone(&subscribers);
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 match handshake(stream).await? {
                     Role::Subscriber(stream) => {
                         let (sender, receiver) = mpsc::channel(CHANNEL);
