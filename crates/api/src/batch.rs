@@ -1,11 +1,12 @@
 //! The batch document: several writes that become one commit or nothing.
 //!
 //! Request: `{"writes": [{"op", "path", contentType, value|text|base64, "ttl", "ifMatch",
-//! "ifNoneMatch"}, …]}`. `op` is `put`, `patch`, `delete` or `event`; `ttl` is in seconds; the
-//! conditions are `"*"`, a token or a list of tokens. `value` alone means the content type
-//! `application/json` unless another is given.
+//! "ifNoneMatch"}, …]}`. `op` is `put`, `patch` or `delete`; `ttl` is in seconds; the conditions are
+//! `"*"`, a token or a list of tokens. Where no content type is given, that of a `put` with a
+//! `value` is `application/json`, and that of a `patch` is `application/merge-patch+json`.
 //!
-//! Answer: `{"rev": …, "results": [{"op", "path", "created"}, …]}`, in the order of the request.
+//! Answer: `{"rev": …, "results": [{"op", "path", "effect"}, …]}`, in the order of the request; the
+//! effects are `created`, `replaced`, `deleted` and `unchanged`.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -26,8 +27,6 @@ pub enum Operation {
     Patch(Representation),
     /// The resource goes.
     Delete,
-    /// A message that is not state.
-    Event(Representation),
 }
 
 /// A condition on the revision of the last change of a resource.
@@ -91,7 +90,6 @@ pub fn encode(out: &mut Vec<u8>, writes: &[Write]) {
             Operation::Put(representation) => ("put", Some(representation)),
             Operation::Patch(patch) => ("patch", Some(patch)),
             Operation::Delete => ("delete", None),
-            Operation::Event(representation) => ("event", Some(representation)),
         };
         out.extend_from_slice(op.as_bytes());
         out.extend_from_slice(b"\",\"path\":");
@@ -177,16 +175,17 @@ impl WireWrite<'_> {
             "delete" if has_payload => return Err(DecodeError::Invalid("op")),
             "delete" => Operation::Delete,
             "put" | "patch" if !has_payload => return Err(DecodeError::Missing("value")),
-            "put" => Operation::Put(self.into_representation()?),
-            "patch" => Operation::Patch(self.into_representation()?),
-            "event" => Operation::Event(self.into_representation()?),
+            "put" => {
+                let implied = self.value.is_some().then_some("application/json");
+                Operation::Put(self.into_representation(implied)?)
+            }
+            "patch" => Operation::Patch(self.into_representation(Some("application/merge-patch+json"))?),
             _ => return Err(DecodeError::Invalid("op")),
         };
         Ok(Write { path, operation, ttl_s, if_match, if_none_match })
     }
 
-    fn into_representation(self) -> Result<Representation, DecodeError> {
-        let implied = self.value.is_some().then_some("application/json");
+    fn into_representation(self, implied: Option<&str>) -> Result<Representation, DecodeError> {
         let metadata = self.metadata.map(WireMetadata::into_metadata).transpose()?;
         Ok(Representation {
             content_type: self.content_type.as_deref().or(implied).map(Arc::from),
@@ -211,12 +210,12 @@ impl WireTags {
 /// What became of one write of a batch.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 pub struct Outcome {
-    /// `put`, `patch`, `delete` or `event`, as asked.
+    /// `put`, `patch` or `delete`, as asked.
     pub op: Box<str>,
     /// The name that was written.
     pub path: Box<str>,
-    /// Whether the name had no representation before.
-    pub created: bool,
+    /// `created`, `replaced`, `deleted` or `unchanged`.
+    pub effect: Box<str>,
 }
 
 /// The answer to a batch.
@@ -239,11 +238,9 @@ impl Answer {
             encode::string(out, &result.op);
             out.extend_from_slice(b",\"path\":");
             encode::string(out, &result.path);
-            out.extend_from_slice(if result.created {
-                b",\"created\":true}"
-            } else {
-                b",\"created\":false}"
-            });
+            out.extend_from_slice(b",\"effect\":");
+            encode::string(out, &result.effect);
+            out.push(b'}');
         }
         out.extend_from_slice(b"]}");
     }

@@ -43,20 +43,53 @@ pub fn change<'a>(
     rev: Revision,
     changes: impl IntoIterator<Item = (u64, &'a Change)>,
 ) {
-    out.extend_from_slice(b"{\"type\":\"change\",\"after\":");
-    token(out, after);
-    out.extend_from_slice(b",\"rev\":");
-    token(out, rev);
-    out.extend_from_slice(b",\"changes\":[");
-    let mut changes = changes.into_iter();
-    if let Some((number, first)) = changes.next() {
-        entry(out, rev.epoch, number, first);
+    let mut frame = ChangeFrame::begin(out, after, rev);
+    for (number, change) in changes {
+        frame.entry(out, number, change);
     }
-    for (number, next) in changes {
-        out.push(b',');
-        entry(out, rev.epoch, number, next);
+    frame.end(out);
+}
+
+/// Writes a `change` frame entry by entry, for entries that are encoded already.
+#[derive(Debug)]
+pub struct ChangeFrame {
+    epoch: Epoch,
+    is_first: bool,
+}
+
+impl ChangeFrame {
+    /// Appends the start of the frame.
+    pub fn begin(out: &mut Vec<u8>, after: Revision, rev: Revision) -> Self {
+        out.extend_from_slice(b"{\"type\":\"change\",\"after\":");
+        token(out, after);
+        out.extend_from_slice(b",\"rev\":");
+        token(out, rev);
+        out.extend_from_slice(b",\"changes\":[");
+        Self { epoch: rev.epoch, is_first: true }
     }
-    out.extend_from_slice(b"]}");
+
+    /// Appends one change of the commit with this number.
+    pub fn entry(&mut self, out: &mut Vec<u8>, number: u64, change: &Change) {
+        self.separate(out);
+        entry(out, self.epoch, number, change);
+    }
+
+    /// Appends what [`entry`] has written before.
+    pub fn encoded(&mut self, out: &mut Vec<u8>, entry: &[u8]) {
+        self.separate(out);
+        out.extend_from_slice(entry);
+    }
+
+    /// Appends the end of the frame.
+    pub fn end(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"]}");
+    }
+
+    fn separate(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.is_first) {
+            out.push(b',');
+        }
+    }
 }
 
 /// Appends a `progress` frame.

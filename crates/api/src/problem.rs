@@ -65,8 +65,6 @@ problem_types! {
     NotFound = "not-found", 404, "There is no such resource";
     /// The method does not apply here.
     MethodNotAllowed = "method-not-allowed", 405, "The method is not allowed here";
-    /// No representation fits what the request accepts.
-    NotAcceptable = "not-acceptable", 406, "No acceptable representation";
     /// The request did not arrive in time.
     Timeout = "timeout", 408, "The request took too long to arrive";
     /// An idempotency key is in use by a write that is not decided yet, or a JSON patch does not fit.
@@ -93,6 +91,8 @@ problem_types! {
     TooManyRequests = "too-many-requests", 429, "Too many requests";
     /// The header fields are larger than the limit.
     HeadersTooLarge = "headers-too-large", 431, "The header fields are too large";
+    /// The journal failed during the write, which may or may not be there after a restart.
+    OutcomeUnknown = "outcome-unknown", 500, "Whether the write happened is not known";
     /// The server failed.
     Internal = "internal", 500, "The server failed";
     /// The server is overloaded; ask again later.

@@ -147,9 +147,8 @@ proptest! {
             path,
             operation: match kind {
                 0 => Operation::Put(representation),
-                1 => Operation::Patch(representation),
-                2 => Operation::Event(representation),
-                _ => Operation::Delete,
+                1 => Operation::Patch(Representation { content_type: Some("application/json-patch+json".into()), ..representation }),
+                                _ => Operation::Delete,
             },
             ttl_s,
             if_match: ttl_s.map(|n| if n % 2 == 0 { Tags::Any } else { Tags::List(vec![rev, rev]) }),
@@ -264,8 +263,9 @@ fn a_value_alone_is_json() {
 #[test]
 fn answers_and_problems_come_back() {
     let rev: Revision = "k3f9x2ab.9".parse().unwrap();
-    let result = Outcome { op: "put".into(), path: "a".into(), created: true };
-    let answer = Answer { rev, results: vec![result.clone(), Outcome { created: false, ..result }] };
+    let result = Outcome { op: "put".into(), path: "a".into(), effect: "created".into() };
+    let answer =
+        Answer { rev, results: vec![result.clone(), Outcome { effect: "deleted".into(), ..result }] };
     let mut text = Vec::new();
     answer.encode(&mut text);
     assert_eq!(Answer::decode(&text).unwrap(), answer);
