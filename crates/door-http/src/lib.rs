@@ -1,1 +1,41 @@
-//! door-http.
+//! The HTTP door: REST, event streams and the server's own pages.
+//!
+//! A [`Door`] belongs to one shard and serves its connections: it turns requests into what the
+//! engine takes, and what the engine says into responses. It knows HTTP and nothing of other
+//! doors.
+//!
+//! Files by role:
+//!
+//! * a connection: `serve` (limits, deadlines, draining), `activity` (what the deadlines look at)
+//! * a request: `route` (which of the following), `query`, `negotiate`, `conditions`, `body`
+//! * reading: `get`, `collection` with `pages`, `since`, `sse`
+//! * writing: `put`, `patch`, `delete`, `post` with `write` (what they share), `batch`, `publish`
+//! * the answer: `payload`, `headers`, `problem` (the one table from errors to status codes)
+//! * the server's own pages: `own`
+
+mod activity;
+mod batch;
+mod body;
+mod collection;
+mod conditions;
+mod delete;
+mod door;
+mod get;
+mod headers;
+mod negotiate;
+mod own;
+mod pages;
+mod patch;
+mod payload;
+mod post;
+mod problem;
+mod publish;
+mod put;
+mod query;
+mod route;
+mod serve;
+mod since;
+mod sse;
+mod write;
+
+pub use door::{Door, Requests, Settings, Shared};

@@ -1,0 +1,95 @@
+//! Header fields of this server, and how their values are made.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::BytesMut;
+use dovetail_model::{Revision, UnixMillis};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::problem::{Answer, Failure};
+
+pub(crate) const REVISION: HeaderName = HeaderName::from_static("dovetail-revision");
+pub(crate) const MIN_REVISION: HeaderName = HeaderName::from_static("dovetail-min-revision");
+pub(crate) const TTL: HeaderName = HeaderName::from_static("dovetail-ttl");
+pub(crate) const EXPIRES: HeaderName = HeaderName::from_static("dovetail-expires");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+
+pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
+
+/// The revision, as `Dovetail-Revision` carries it.
+pub(crate) fn revision(revision: Revision) -> HeaderValue {
+    written(|text| {
+        let _ = std::fmt::write(text, format_args!("{revision}"));
+    })
+}
+
+/// The entity tag of what a revision left.
+pub(crate) fn etag(revision: Revision) -> HeaderValue {
+    written(|text| {
+        let _ = std::fmt::write(text, format_args!("\"{revision}\""));
+    })
+}
+
+/// The same, for a representation that may differ in its bytes (RFC 9110 §8.8.1).
+pub(crate) fn weak_etag(revision: Revision) -> HeaderValue {
+    written(|text| {
+        let _ = std::fmt::write(text, format_args!("W/\"{revision}\""));
+    })
+}
+
+/// The date of `Last-Modified`, whole seconds.
+pub(crate) fn http_date(at: UnixMillis) -> HeaderValue {
+    // The last time that the form can say.
+    let at = UNIX_EPOCH + Duration::from_millis(at.min(dovetail_api::time::LAST));
+    written(|text| {
+        let _ = std::fmt::write(text, format_args!("{}", httpdate::HttpDate::from(at)));
+    })
+}
+
+/// A value written into one allocation of its own. What is written is visible ASCII; should it not
+/// be, the value is empty.
+pub(crate) fn written(write: impl FnOnce(&mut BytesMut)) -> HeaderValue {
+    const USUAL: usize = 48;
+    let mut text = BytesMut::with_capacity(USUAL);
+    write(&mut text);
+    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The text of a field that has to be visible ASCII and may be given once.
+///
+/// # Errors
+/// 400 that names the field.
+pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Answer<Option<&'a str>> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Failure::bad_request(format!("{name} is given more than once")));
+    }
+    match value.to_str() {
+        Ok(text) => Ok(Some(text.trim())),
+        Err(_) => Err(Failure::bad_request(format!("{name} is not visible ASCII"))),
+    }
+}
+
+/// The revision that a field carries.
+///
+/// # Errors
+/// 400 that names the field.
+pub(crate) fn token(headers: &HeaderMap, name: &HeaderName) -> Answer<Option<Revision>> {
+    match text(headers, name)? {
+        None => Ok(None),
+        Some(text) => match text.trim_matches('"').parse() {
+            Ok(revision) => Ok(Some(revision)),
+            Err(error) => Err(Failure::invalid_revision(format!("{name}: {error}"))),
+        },
+    }
+}
+
+/// The media type of a request body, without parameters, in lower case.
+pub(crate) fn media_type(headers: &HeaderMap) -> String {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
