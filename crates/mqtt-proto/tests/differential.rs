@@ -73,8 +73,8 @@ fn other_accepts(version: Version, bytes: &[u8]) -> bool {
 fn deliberately_stricter(kind: Kind, error: DecodeError) -> bool {
     use DecodeError as E;
     match error {
-        // Rules on topics and filters, U+0000 among them: [MQTT-1.5.4-2], 4.7, 4.8.2.
-        E::Topic | E::NoTopic | E::Filter | E::SharedNoLocal | E::Nul
+        // Rules on topics and filters, U+0000 among them: [MQTT-1.5.4-2], [MQTT-3.3.2-14], 4.7, 4.8.2.
+        E::Topic | E::ResponseTopic | E::NoTopic | E::Filter | E::SharedNoLocal | E::Nul
         // Flags that contradict each other [MQTT-3.1.2-11], [MQTT-3.3.1-2], reserved bits [MQTT-3.8.3-5].
         | E::ConnectFlags | E::Dup | E::SubscribeOptions
         // Authentication data without a method (3.1.2.11.10), numbers in more bytes than they need [MQTT-1.5.5-1],
