@@ -1,6 +1,6 @@
 //! Why bytes are not a packet, why a packet cannot be written, and which rule a peer broke.
 
-use crate::packet::Kind;
+use crate::kind::Kind;
 use crate::reason::ReasonCode;
 
 /// Why bytes are not a valid packet. [`DecodeError::reason`] says which code MQTT 5 answers it with.

@@ -13,8 +13,10 @@
 mod decoder;
 mod error;
 mod frame;
+mod kind;
 mod output;
 mod packet;
+mod packet_id;
 mod properties;
 mod reason;
 mod server;

@@ -1,6 +1,6 @@
 //! Reason codes of MQTT 5 (§2.4), which this crate also uses inside for older versions.
 
-use crate::packet::Kind;
+use crate::kind::Kind;
 
 macro_rules! reason_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {

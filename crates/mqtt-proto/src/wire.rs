@@ -1,7 +1,7 @@
 //! The data types of §1.5, read from and written to bytes.
 
 use crate::error::{DecodeError, EncodeError};
-use crate::packet::PacketId;
+use crate::packet_id::PacketId;
 
 /// The largest value of a variable byte integer.
 pub(crate) const MAX_VARINT: u32 = 268_435_455;

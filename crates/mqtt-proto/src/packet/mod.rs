@@ -8,6 +8,8 @@ mod publish;
 mod subscribe;
 mod unsubscribe;
 
+pub use crate::kind::Kind;
+pub use crate::packet_id::PacketId;
 pub use ack::Ack;
 pub use connack::ConnAck;
 pub use connect::{Connect, Secret, Will};
@@ -22,32 +24,6 @@ use crate::error::{DecodeError, EncodeError};
 use crate::version::Version;
 use crate::wire::Reader;
 use bytes::Bytes;
-use std::num::NonZeroU16;
-
-/// A packet id, never zero `[MQTT-2.2.1-3]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PacketId(NonZeroU16);
-
-impl PacketId {
-    /// The id 1.
-    pub const FIRST: Self = Self(NonZeroU16::MIN);
-
-    /// The id with this number, unless it is zero.
-    pub fn new(id: u16) -> Option<Self> {
-        NonZeroU16::new(id).map(Self)
-    }
-
-    /// The number.
-    pub fn get(self) -> u16 {
-        self.0.get()
-    }
-
-    /// The id after this one; after 65,535 comes 1.
-    #[must_use]
-    pub fn next(self) -> Self {
-        Self(self.0.checked_add(1).unwrap_or(NonZeroU16::MIN))
-    }
-}
 
 /// How often a message may arrive (§4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,28 +52,6 @@ impl Qos {
     pub fn bits(self) -> u8 {
         self as u8
     }
-}
-
-/// The packet types (§2.1.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[expect(missing_docs, reason = "the names are the packets' names")]
-pub enum Kind {
-    Connect = 1,
-    ConnAck = 2,
-    Publish = 3,
-    PubAck = 4,
-    PubRec = 5,
-    PubRel = 6,
-    PubComp = 7,
-    Subscribe = 8,
-    SubAck = 9,
-    Unsubscribe = 10,
-    UnsubAck = 11,
-    PingReq = 12,
-    PingResp = 13,
-    Disconnect = 14,
-    Auth = 15,
 }
 
 impl Kind {
@@ -129,34 +83,6 @@ impl Kind {
             return Err(DecodeError::Flags(kind));
         }
         Ok(kind)
-    }
-
-    /// The first byte of such a packet; for PUBLISH that of `QoS` 0 without flags.
-    pub(crate) fn first_byte(self) -> u8 {
-        let flags = u8::from(matches!(self, Self::PubRel | Self::Subscribe | Self::Unsubscribe)) << 1;
-        (self as u8) << 4 | flags
-    }
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Connect => "CONNECT",
-            Self::ConnAck => "CONNACK",
-            Self::Publish => "PUBLISH",
-            Self::PubAck => "PUBACK",
-            Self::PubRec => "PUBREC",
-            Self::PubRel => "PUBREL",
-            Self::PubComp => "PUBCOMP",
-            Self::Subscribe => "SUBSCRIBE",
-            Self::SubAck => "SUBACK",
-            Self::Unsubscribe => "UNSUBSCRIBE",
-            Self::UnsubAck => "UNSUBACK",
-            Self::PingReq => "PINGREQ",
-            Self::PingResp => "PINGRESP",
-            Self::Disconnect => "DISCONNECT",
-            Self::Auth => "AUTH",
-        })
     }
 }
 
