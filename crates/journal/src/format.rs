@@ -5,6 +5,8 @@
 //! the bytes that are there before anything is allocated.
 
 mod codec;
+#[cfg(test)]
+mod tests;
 
 use dovetail_model::Epoch;
 
