@@ -11,17 +11,18 @@ use http::{HeaderValue, Response, header};
 use hyper::body::Incoming;
 
 use crate::body::receive;
+use crate::call::Call;
 use crate::conditions::{Tags, combined};
+use crate::fields;
 use crate::headers::{self, JSON_PATCH, MERGE_PATCH};
 use crate::patch;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::route::Call;
 use crate::write;
 
 /// Answers 200 with what became of each write.
 pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Answer<Response<Payload>> {
-    if headers::media_type(&call.head.headers) != JSON {
+    if fields::media_type(&call.head.headers) != JSON {
         let detail = "a batch is a document of type application/json";
         return Err(Failure::new(ProblemType::UnsupportedMediaType, detail));
     }

@@ -10,13 +10,13 @@ use dovetail_model::{Filter, Revision, Topic};
 use http::{HeaderValue, Response, StatusCode, header};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::call::Call;
 use crate::conditions::{Conditions, Tags, Verdict};
-use crate::get::{read, validators};
 use crate::negotiate::{Wanted, wanted};
 use crate::payload::{Chunks, Payload};
 use crate::problem::{Answer, Failure};
 use crate::query::{Page, Query};
-use crate::route::Call;
+use crate::read::{read, validators};
 use crate::{headers, own, since, sse};
 
 /// Bytes after which a chunk of a document is sent.

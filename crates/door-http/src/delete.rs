@@ -4,9 +4,9 @@ use dovetail_engine::{Effect, Verb};
 use dovetail_model::Topic;
 use http::{Response, StatusCode};
 
+use crate::call::Call;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::route::Call;
 use crate::{headers, write};
 
 /// Answers 204, or 404 where there was nothing to delete.

@@ -4,17 +4,17 @@ use std::sync::Arc;
 
 use bytes::BufMut as _;
 use dovetail_api::names;
-use dovetail_api::problem::ProblemType;
 use dovetail_engine::{Read, View};
-use dovetail_model::{Filter, Resource, Revision, Topic};
+use dovetail_model::{Filter, Resource, Topic};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
+use crate::call::Call;
 use crate::conditions::{Conditions, State, Verdict};
 use crate::negotiate::{Wanted, wanted};
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
 use crate::query::Query;
-use crate::route::Call;
+use crate::read::{read, validators};
 use crate::{collection, headers, since, sse};
 
 /// Answers with the representation, or with what the query and `Accept` ask for instead.
@@ -41,35 +41,6 @@ pub(crate) async fn answer(call: &Call<'_>, topic: Topic) -> Answer<Response<Pay
         // A filter one level below the limit has nothing below it to select.
         Err(_) => Err(Failure::not_found(topic.as_str(), view.revision())),
     }
-}
-
-/// Reads the current state, at least at `Dovetail-Min-Revision`.
-///
-/// # Errors
-/// 503 when that revision is not reached in time, 410 when it is of another epoch: the client's
-/// token cannot be compared with anything here, and what it wrote may be lost.
-pub(crate) async fn read(call: &Call<'_>, read: Read) -> Answer<View> {
-    let read = call.authorize(read)?;
-    if let Some(least) = headers::token(&call.head.headers, &headers::MIN_REVISION)? {
-        reach(call, least).await?;
-    }
-    Ok(call.door.shard.read(read))
-}
-
-/// Waits until the head is at least `least`.
-pub(crate) async fn reach(call: &Call<'_>, least: Revision) -> Answer<()> {
-    let shard = &call.door.shard;
-    let head = shard.head();
-    if head.epoch != least.epoch {
-        let detail = format!("{least} belongs to another history; read the state again");
-        return Err(Failure::position_gone(detail, head));
-    }
-    let wait = call.door.settings().min_revision_wait;
-    if head.number >= least.number || shard.reached(least, wait).await {
-        return Ok(());
-    }
-    let detail = format!("{least} was not reached within {} s", wait.as_secs());
-    Err(Failure::new(ProblemType::RevisionNotReached, detail).at(shard.head()).retry_after_s(1))
 }
 
 fn found(call: &Call<'_>, view: &View, resource: &Arc<Resource>) -> Answer<Response<Payload>> {
@@ -99,13 +70,6 @@ fn found(call: &Call<'_>, view: &View, resource: &Arc<Resource>) -> Answer<Respo
     }
     *response.body_mut() = Payload::Whole(resource.representation.payload.clone());
     Ok(response)
-}
-
-/// What every read says beside its tag: the head it was read at, and how caches may use it.
-pub(crate) fn validators(fields: &mut HeaderMap, head: Revision) {
-    fields.insert(headers::REVISION, headers::revision(head));
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    fields.insert(header::VARY, HeaderValue::from_static("accept"));
 }
 
 /// The content type and what protects a browser from contents that somebody else wrote.

@@ -1,12 +1,10 @@
-//! Header fields of this server, and how their values are made.
+//! Header fields of answers, and how their values are made.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::BytesMut;
 use dovetail_model::{Revision, UnixMillis};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
-
-use crate::problem::{Answer, Failure};
+use http::{HeaderName, HeaderValue};
 
 pub(crate) const REVISION: HeaderName = HeaderName::from_static("dovetail-revision");
 pub(crate) const MIN_REVISION: HeaderName = HeaderName::from_static("dovetail-min-revision");
@@ -56,40 +54,4 @@ pub(crate) fn written(write: impl FnOnce(&mut BytesMut)) -> HeaderValue {
     let mut text = BytesMut::with_capacity(USUAL);
     write(&mut text);
     HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// The text of a field that has to be visible ASCII and may be given once.
-///
-/// # Errors
-/// 400 that names the field.
-pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Answer<Option<&'a str>> {
-    let mut values = headers.get_all(name).iter();
-    let Some(value) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Failure::bad_request(format!("{name} is given more than once")));
-    }
-    match value.to_str() {
-        Ok(text) => Ok(Some(text.trim())),
-        Err(_) => Err(Failure::bad_request(format!("{name} is not visible ASCII"))),
-    }
-}
-
-/// The revision that a field carries.
-///
-/// # Errors
-/// 400 that names the field.
-pub(crate) fn token(headers: &HeaderMap, name: &HeaderName) -> Answer<Option<Revision>> {
-    match text(headers, name)? {
-        None => Ok(None),
-        Some(text) => match text.trim_matches('"').parse() {
-            Ok(revision) => Ok(Some(revision)),
-            Err(error) => Err(Failure::invalid_revision(format!("{name}: {error}"))),
-        },
-    }
-}
-
-/// The media type of a request body, without parameters, in lower case.
-pub(crate) fn media_type(headers: &HeaderMap) -> String {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -7,8 +7,9 @@
 //! Files by role:
 //!
 //! * a connection: `serve` (limits, deadlines, draining), `activity` (what the deadlines look at)
-//! * a request: `route` (which of the following), `query`, `negotiate`, `conditions`, `body`
-//! * reading: `get`, `collection` with `pages`, `since`, `sse`
+//! * a request: `route` (which of the following), `call` (what they see of it), `query`, `fields`,
+//!   `negotiate`, `conditions`, `body`
+//! * reading: `get`, `collection` with `pages`, `since`, `sse` with `read` (what they share)
 //! * writing: `put`, `patch`, `delete`, `post` with `write` (what they share), `batch`, `publish`
 //! * the answer: `payload`, `headers`, `problem` (the one table from errors to status codes)
 //! * the server's own pages: `own`
@@ -16,10 +17,12 @@
 mod activity;
 mod batch;
 mod body;
+mod call;
 mod collection;
 mod conditions;
 mod delete;
 mod door;
+mod fields;
 mod get;
 mod headers;
 mod negotiate;
@@ -32,6 +35,7 @@ mod problem;
 mod publish;
 mod put;
 mod query;
+mod read;
 mod route;
 mod serve;
 mod since;

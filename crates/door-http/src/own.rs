@@ -7,11 +7,11 @@ use dovetail_api::problem::ProblemType;
 use dovetail_engine::Status;
 use http::{HeaderValue, Response, StatusCode, header};
 
+use crate::call::Call;
 use crate::door::Shared;
 use crate::headers;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::route::Call;
 
 const OPENAPI: &str = include_str!("own/openapi.json");
 const ASYNCAPI: &str = include_str!("own/asyncapi.json");

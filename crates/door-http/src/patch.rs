@@ -8,15 +8,16 @@ use http::Response;
 use hyper::body::Incoming;
 
 use crate::body::receive;
+use crate::call::Call;
+use crate::fields;
 use crate::headers::{self, JSON_PATCH, MERGE_PATCH};
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::route::Call;
 use crate::write;
 
 /// Answers 201 where a merge patch made the resource, else 204.
 pub(crate) async fn answer(call: &Call<'_>, topic: Topic, body: Incoming) -> Answer<Response<Payload>> {
-    let media_type = headers::media_type(&call.head.headers);
+    let media_type = fields::media_type(&call.head.headers);
     if media_type != MERGE_PATCH && media_type != JSON_PATCH {
         return Err(Failure::unsupported_patch(&media_type));
     }

@@ -10,9 +10,9 @@ use http::{Response, header};
 use hyper::body::Incoming;
 
 use crate::body::receive;
+use crate::call::Call;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::route::Call;
 use crate::write;
 
 const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";

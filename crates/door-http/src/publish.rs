@@ -8,9 +8,9 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::body::receive;
+use crate::call::Call;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::route::Call;
 use crate::{headers, write};
 
 /// Answers 202 when every subscriber that keeps up has been given the event.

@@ -6,9 +6,9 @@ use http::Response;
 use hyper::body::Incoming;
 
 use crate::body::receive;
+use crate::call::Call;
 use crate::payload::Payload;
 use crate::problem::Answer;
-use crate::route::Call;
 use crate::write;
 
 /// Answers 201 for a new resource, 204 for one that was there.

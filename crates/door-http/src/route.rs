@@ -2,12 +2,12 @@
 
 use dovetail_api::names::{self, Name};
 use dovetail_api::problem::ProblemType;
-use dovetail_auth::{Authorized, Principal, Request as Ask};
+use dovetail_auth::Principal;
 use dovetail_model::{Filter, Topic, limits};
-use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
+use crate::call::Call;
 use crate::door::Inner;
 use crate::headers;
 use crate::payload::Payload;
@@ -19,24 +19,6 @@ const COLLECTION_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const FILTER_METHODS: &str = "GET, HEAD, OPTIONS";
 const PAGE_METHODS: &str = "GET, HEAD, OPTIONS";
 const COMMAND_METHODS: &str = "POST, OPTIONS";
-
-/// A request on its way through the stages.
-pub(crate) struct Call<'a> {
-    pub(crate) door: &'a Inner,
-    pub(crate) principal: &'a Principal,
-    pub(crate) head: &'a Parts,
-}
-
-impl Call<'_> {
-    /// Asks the policy.
-    pub(crate) fn authorize<T: Ask>(&self, ask: T) -> Answer<Authorized<T>> {
-        Ok(self.door.shard.policy().authorize(self.principal, ask)?)
-    }
-
-    pub(crate) fn is_head(&self) -> bool {
-        self.head.method == Method::HEAD
-    }
-}
 
 /// Answers a request. Never fails: a failure is an answer.
 pub(crate) async fn answer(

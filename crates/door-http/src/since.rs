@@ -9,13 +9,13 @@ use dovetail_engine::{ChangePage, Changes, Events, Item, Mode, Start, Subscribe}
 use dovetail_model::{Filter, Revision};
 use http::{HeaderValue, Response, header};
 
-use crate::get::reach;
+use crate::call::Call;
 use crate::headers;
 use crate::negotiate::{Wanted, wanted};
 use crate::payload::{Chunks, Payload};
 use crate::problem::Answer;
 use crate::query::Query;
-use crate::route::Call;
+use crate::read::min_revision;
 
 /// Bytes after which a chunk of NDJSON is sent.
 const CHUNK_BYTES: usize = 32 << 10;
@@ -27,12 +27,11 @@ pub(crate) async fn answer(
     position: Revision,
     query: &Query,
 ) -> Answer<Response<Payload>> {
-    if let Some(least) = headers::token(&call.head.headers, &headers::MIN_REVISION)? {
-        reach(call, least).await?;
-    }
     let mode = if query.every { Mode::Every } else { Mode::Latest };
     let ask = || Changes { filter: filter.clone(), since: position, mode, limit: query.changes_limit() };
-    let mut page = call.door.shard.changes(call.authorize(ask())?).await?;
+    let asked = call.authorize(ask())?;
+    min_revision(call).await?;
+    let mut page = call.door.shard.changes(asked).await?;
     if let Some(wait) = query.wait.filter(|_| page.deliveries.is_empty() && page.rev == page.head) {
         something_new(call, &filter, page.rev, mode, wait).await?;
         page = call.door.shard.changes(call.authorize(ask())?).await?;

@@ -15,12 +15,13 @@ use dovetail_model::{Epoch, Filter};
 use http::{HeaderValue, Response, header};
 use tokio::time::{Instant, Sleep};
 
+use crate::call::Call;
 use crate::door::Tally;
 use crate::headers;
 use crate::payload::{Chunks, Payload};
 use crate::problem::Answer;
 use crate::query::Query;
-use crate::route::Call;
+use crate::read::min_revision;
 
 /// Bytes after which a gathered write goes out although more is ready.
 const GATHER_BYTES: usize = 64 << 10;
@@ -30,15 +31,13 @@ const RETRY_MS: u64 = 1_000;
 /// Answers with the feed of `filter`.
 pub(crate) async fn answer(call: &Call<'_>, filter: Filter) -> Answer<Response<Payload>> {
     let query = Query::parse(call.head.uri.query())?;
-    if let Some(least) = headers::token(&call.head.headers, &headers::MIN_REVISION)? {
-        crate::get::reach(call, least).await?;
-    }
     let mode = if query.every { Mode::Every } else { Mode::Latest };
     // Who asks for every entry would rather lose the stream than an event without knowing it.
     let events = if query.every { Events::End } else { Events::Drop };
     let shard = &call.door.shard;
     let (start, is_unreadable) = start(call, &query);
     let subscribe = call.authorize(Subscribe { filter, start, mode, events, no_local: None })?;
+    min_revision(call).await?;
     let mut response = Response::new(Payload::Empty);
     let fields = response.headers_mut();
     fields.insert(headers::REVISION, headers::revision(shard.head()));

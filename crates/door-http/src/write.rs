@@ -12,12 +12,12 @@ use dovetail_model::{Representation, Topic, limits};
 use http::{HeaderValue, Response, StatusCode, header};
 use smallvec::SmallVec;
 
+use crate::call::Call;
 use crate::conditions::{Conditions, State};
-use crate::headers;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
 use crate::query::duration;
-use crate::route::Call;
+use crate::{fields, headers};
 
 /// The precondition that the fields of a write come to.
 pub(crate) fn precondition(call: &Call<'_>, topic: &Topic) -> Answer<Precondition> {
@@ -37,7 +37,7 @@ pub(crate) fn precondition(call: &Call<'_>, topic: &Topic) -> Answer<Preconditio
 /// 415 for a body that is encoded, because the encoding would be lost; 400 for a part of one.
 pub(crate) fn representation(call: &Call<'_>, body: &Bytes) -> Answer<Representation> {
     let fields = &call.head.headers;
-    let encoding = headers::text(fields, &header::CONTENT_ENCODING)?;
+    let encoding = fields::text(fields, &header::CONTENT_ENCODING)?;
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
         let detail = "a body with a content encoding is not stored; send it as it is";
         return Err(Failure::new(dovetail_api::problem::ProblemType::UnsupportedMediaType, detail));
@@ -45,7 +45,7 @@ pub(crate) fn representation(call: &Call<'_>, body: &Bytes) -> Answer<Representa
     if fields.contains_key(header::CONTENT_RANGE) {
         return Err(Failure::bad_request("a part of a representation cannot be written with Content-Range"));
     }
-    let content_type = headers::text(fields, &header::CONTENT_TYPE)?;
+    let content_type = fields::text(fields, &header::CONTENT_TYPE)?;
     if content_type.is_some_and(|text| text.len() > limits::CONTENT_TYPE_BYTES) {
         let detail = format!("a content type has at most {} bytes", limits::CONTENT_TYPE_BYTES);
         return Err(Failure::bad_request(detail));
@@ -59,7 +59,7 @@ pub(crate) fn representation(call: &Call<'_>, body: &Bytes) -> Answer<Representa
 /// # Errors
 /// 400 when it is none.
 pub(crate) fn time_to_live(call: &Call<'_>) -> Answer<Option<Duration>> {
-    let Some(text) = headers::text(&call.head.headers, &headers::TTL)? else { return Ok(None) };
+    let Some(text) = fields::text(&call.head.headers, &headers::TTL)? else { return Ok(None) };
     match duration(text).filter(|life| !life.is_zero()) {
         Some(life) => Ok(Some(life)),
         None => {
@@ -74,7 +74,7 @@ pub(crate) fn time_to_live(call: &Call<'_>) -> Answer<Option<Duration>> {
 /// # Errors
 /// 400 when it is none.
 pub(crate) fn idempotency_key(call: &Call<'_>, body: &[u8]) -> Answer<Option<IdempotencyKey>> {
-    let Some(text) = headers::text(&call.head.headers, &headers::IDEMPOTENCY_KEY)? else { return Ok(None) };
+    let Some(text) = fields::text(&call.head.headers, &headers::IDEMPOTENCY_KEY)? else { return Ok(None) };
     // The field is a string in quotes; a bare one is what many clients send.
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
     if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES {
