@@ -1,9 +1,7 @@
 //! The file journal, and its one writing path: encode, write, sync, and only then tell.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use dovetail_model::{Commit, Epoch};
 
@@ -14,11 +12,12 @@ use crate::format::{
     encode_commit, encoded_bytes, end_record, extent_bytes, record_start,
 };
 use crate::helper::{Helper, NoSegment};
-use crate::journal::check_numbers;
 use crate::lock::DirLock;
 use crate::read::FileReader;
 use crate::segment::{Index, LiveSegment, Segment};
+use crate::shared::{Catalog, Shared};
 use crate::snapshot::FileSnapshots;
+use crate::store::check_numbers;
 use crate::{JournalReader, JournalStore, SnapshotWriter, Space};
 
 /// The name of the mark of a journal that was closed.
@@ -52,30 +51,6 @@ pub struct FileJournal {
     options: FileOptions,
     /// Kept alive by a snapshot that is being written, too.
     lock: Option<Arc<DirLock>>,
-}
-
-/// What the writer, the readers, the helper and the snapshot writer share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) disk: Box<dyn Disk>,
-    pub(crate) epoch: Epoch,
-    poison: OnceLock<Poison>,
-    catalog: Mutex<Catalog>,
-    /// Held while a snapshot is written.
-    pub(crate) snapshot_turn: Mutex<()>,
-    pub(crate) is_closing: AtomicBool,
-}
-
-/// What is durable, and where.
-#[derive(Debug, Default)]
-pub(crate) struct Catalog {
-    pub(crate) tail: u64,
-    /// The segments, oldest first; the last one is the active one.
-    pub(crate) segments: VecDeque<Arc<LiveSegment>>,
-    /// The newest durable snapshot covers the commits up to here.
-    pub(crate) covered: u64,
-    pub(crate) snapshot_bytes: u64,
-    pub(crate) bytes_since_snapshot: u64,
 }
 
 /// Where the next record goes.
@@ -117,14 +92,7 @@ pub(crate) struct Parts {
 impl FileJournal {
     pub(crate) fn of_parts(parts: Parts, options: FileOptions) -> std::io::Result<Self> {
         let tail = parts.catalog.tail;
-        let shared = Arc::new(Shared {
-            disk: parts.disk,
-            epoch: parts.epoch,
-            poison: OnceLock::new(),
-            catalog: Mutex::new(parts.catalog),
-            snapshot_turn: Mutex::new(()),
-            is_closing: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(parts.disk, parts.epoch, parts.catalog));
         let helper = Helper::start(Arc::clone(&shared), parts.spare, options.prepares_ahead)?;
         let lock = parts.lock.map(Arc::new);
         let journal = Self { shared, helper, active: parts.active, tail, buffer: Vec::new(), options, lock };
@@ -298,37 +266,6 @@ impl Drop for FileJournal {
 pub(crate) fn batch_bytes_max(segment_bytes: u64) -> usize {
     let record_bytes = RECORD_BYTES_MAX.min(segment_bytes - SEGMENT_HEADER_BYTES);
     (record_bytes - SECTOR_BYTES) as usize
-}
-
-impl Shared {
-    /// Fails if the journal is poisoned.
-    pub(crate) fn check(&self) -> Result<(), Poison> {
-        self.poison().map_or(Ok(()), Err)
-    }
-
-    pub(crate) fn poison(&self) -> Option<Poison> {
-        self.poison.get().cloned()
-    }
-
-    /// Poisons the journal; the first cause stays.
-    pub(crate) fn set_poison(&self, poison: Poison) {
-        // A second failure says less about the disk than the first one.
-        let _ = self.poison.set(poison);
-    }
-
-    pub(crate) fn catalog(&self) -> MutexGuard<'_, Catalog> {
-        // Nothing that could panic runs while the catalog is locked.
-        self.catalog.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn snapshot_turn(&self) -> MutexGuard<'_, ()> {
-        // The turn guards no data; a snapshot that panicked left only a file aside.
-        self.snapshot_turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn file_path(&self, name: &str) -> PathBuf {
-        self.disk.path(name)
-    }
 }
 
 impl Active {

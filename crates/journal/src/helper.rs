@@ -7,10 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::append::Shared;
 use crate::disk::is_full;
 use crate::error::Poison;
 use crate::segment::Segment;
+use crate::shared::Shared;
 
 /// How long after a failure for lack of space the helper tries again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -20,15 +20,18 @@ pub mod memory;
 mod read;
 mod recover;
 mod segment;
+mod shared;
 
 pub mod sim;
 mod snapshot;
+mod store;
 mod trim;
 
 pub use append::{FileJournal, FileOptions};
 pub use disk::{Disk, StorageFile};
 pub use error::{AppendError, CloseError, OpenError, Poison, ReadError, SnapshotError, TrimError};
 pub use format::{change_bytes, encoded_bytes};
-pub use journal::{Journal, JournalStore, RecoverySink, Space};
+pub use journal::Journal;
 pub use read::JournalReader;
 pub use snapshot::SnapshotWriter;
+pub use store::{JournalStore, RecoverySink, Space};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use dovetail_model::{Change, Commit, Epoch};
 
 use crate::error::{AppendError, CloseError, OpenError, Poison, ReadError, SnapshotError, TrimError};
-use crate::journal::{check_numbers, random_epoch};
+use crate::store::{check_numbers, random_epoch};
 use crate::{JournalReader, JournalStore, RecoverySink, SnapshotWriter, Space};
 
 /// How a memory journal is built.

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use dovetail_model::Commit;
 
-use crate::append::Shared;
 use crate::error::ReadError;
 use crate::format::{Interner, Reason, RecordHeader, RecordStart, decode_commit, skip_commit};
 use crate::memory::MemoryReader;
 use crate::segment::{LiveSegment, Window};
+use crate::shared::Shared;
 
 /// The least and the most that is read from a file at once, except for larger records.
 const AHEAD_BYTES: std::ops::RangeInclusive<usize> = 4 << 10..=256 << 10;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use dovetail_model::Epoch;
 
 use crate::RecoverySink;
-use crate::append::{Active, CLOSED, Catalog, FileJournal, FileOptions, Parts};
+use crate::append::{Active, CLOSED, FileJournal, FileOptions, Parts};
 use crate::disk::{ASIDE, Disk, OsDisk, write_aside};
 use crate::error::OpenError;
 use crate::format::{
@@ -19,10 +19,11 @@ use crate::format::{
     RecordHeader, RecordStart, SECTOR_BYTES, SEGMENT_HEADER_BYTES, decode_commit, is_blank, meta, read_meta,
     skip_commit,
 };
-use crate::journal::random_epoch;
 use crate::lock::DirLock;
 use crate::segment::{Index, LiveSegment, Segment, Survey, Window, segment_name, segment_sequence};
+use crate::shared::Catalog;
 use crate::snapshot::{load, snapshot_name, snapshot_position};
+use crate::store::random_epoch;
 
 const META: &str = "meta";
 /// What is read from a segment at once.

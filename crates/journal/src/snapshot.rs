@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use dovetail_model::{Change, Epoch};
 
 use crate::RecoverySink;
-use crate::append::Shared;
 use crate::disk::{ASIDE, Disk, StorageFile, is_full};
 use crate::error::{OpenError, Poison, SnapshotError};
 use crate::format::{
@@ -17,6 +16,7 @@ use crate::format::{
 use crate::lock::DirLock;
 use crate::memory::MemorySnapshots;
 use crate::segment::numbered;
+use crate::shared::Shared;
 
 /// Entries are gathered into blocks of about this size; each has its checksum.
 const BLOCK_BYTES: usize = 256 << 10;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::append::Catalog;
 use crate::segment::LiveSegment;
+use crate::shared::Catalog;
 
 impl Catalog {
     /// The oldest commit that can be read; `tail + 1` when there is none.
