@@ -8,8 +8,8 @@ use dovetail_model::{Commit, Epoch};
 use crate::disk::{Disk, is_full, write_aside};
 use crate::error::{AppendError, CloseError, Poison, TrimError};
 use crate::format::{
-    ClosedMark, RECORD_BYTES_MAX, RecordStart, SECTOR_BYTES, SEGMENT_HEADER_BYTES, begin_record,
-    encode_commit, encoded_bytes, end_record, extent_bytes, record_start,
+    ClosedMark, RECORD_BYTES_MAX, RecordStart, SECTOR_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader,
+    begin_record, encode_commit, encoded_bytes, end_record, extent_bytes, record_start,
 };
 use crate::helper::{Helper, NoSegment};
 use crate::lock::DirLock;
@@ -23,13 +23,16 @@ use crate::{JournalReader, JournalStore, SnapshotWriter, Space};
 /// The name of the mark of a journal that was closed.
 pub(crate) const CLOSED: &str = "closed";
 
+/// How much larger than the one before a segment is, until it has its full size.
+const GROWTH: u64 = 4;
+
 /// Sizes of a [`FileJournal`].
 #[derive(Clone, Debug)]
 pub struct FileOptions {
     /// Bytes of a segment, the unit in which history is dropped: a multiple of 4,096 from 16 KiB to
     /// 1 GiB.
     pub segment_bytes: u64,
-    /// Bytes of the very first segment, so that a first start is quick: at most `segment_bytes`.
+    /// Bytes of the very first segment, at most `segment_bytes`; later ones grow to that.
     pub first_segment_bytes: u64,
     /// Bytes of history since the newest snapshot after which another one pays.
     pub snapshot_after_bytes: u64,
@@ -116,8 +119,11 @@ impl FileJournal {
         }
     }
 
+    /// Orders the next segment. The first ones grow, so that a start is quick and a journal that
+    /// stays small takes little space.
     fn order_next(&self) {
-        self.helper.order(self.active.segment().header.sequence + 1, self.options.segment_bytes);
+        let SegmentHeader { sequence, bytes, .. } = self.active.segment().header;
+        self.helper.order(sequence + 1, bytes.saturating_mul(GROWTH).min(self.options.segment_bytes));
     }
 
     fn encode(&mut self, batch: &[Commit]) -> Result<(), AppendError> {
@@ -134,8 +140,9 @@ impl FileJournal {
         Ok(())
     }
 
-    /// Moves on to the prepared segment. Nothing is written to it yet, so lack of space is no harm.
+    /// Moves on to the next segment. Nothing is written to it yet, so lack of space is no harm.
     fn roll(&mut self) -> Result<(), AppendError> {
+        self.order_next();
         let segment = self.helper.take().map_err(|missing| match missing {
             NoSegment::Full => AppendError::Full,
             NoSegment::Poisoned(poison) => AppendError::Poisoned(poison),
@@ -194,12 +201,12 @@ impl JournalStore for FileJournal {
         }
         self.encode(batch)?;
         let extent = extent_bytes((self.buffer.len() - crate::format::RECORD_HEADER_BYTES) as u64);
-        let rolls = extent > self.active.room();
-        if rolls {
+        // More than once only while segments still grow; the limit of a batch is that of the largest.
+        while extent > self.active.room() {
             self.roll()?;
         }
         self.write_record(batch.len() as u32).map_err(AppendError::Poisoned)?;
-        if rolls {
+        if self.active.wants_next() {
             self.order_next();
         }
         // A helper may have met a failing disk in the meantime; after that nothing is acknowledged.
@@ -275,6 +282,11 @@ impl Active {
 
     fn room(&self) -> u64 {
         self.segment().bytes() - self.offset
+    }
+
+    /// Whether the next segment should be on its way: what is left must last until it is there.
+    fn wants_next(&self) -> bool {
+        self.offset > self.segment().bytes() / 4
     }
 }
 

@@ -48,6 +48,7 @@ struct State {
     unsynced_names: Vec<NameChange>,
     calls: u64,
     fault: Option<(SimWhen, SimFault)>,
+    capacity: Option<usize>,
     dice: u64,
 }
 
@@ -99,6 +100,12 @@ impl SimDisk {
     /// Ends the fault.
     pub fn heal(&self) {
         self.lock().fault = None;
+    }
+
+    /// Gives the disk `bytes` of space for all files together, or no limit. What grows beyond it fails
+    /// for lack of space; what has space already can be written.
+    pub fn limit(&self, bytes: Option<usize>) {
+        self.lock().capacity = bytes;
     }
 
     /// How many calls have changed the disk or tried to.
@@ -192,6 +199,13 @@ impl State {
             SimWhen::From(at) => call >= at,
         };
         hits.then_some(fault)
+    }
+
+    /// How far file `at` can grow.
+    fn size_max(&self, at: usize) -> usize {
+        let used: usize = self.names.values().map(|&at| self.files[at].now.len()).sum();
+        let free = self.capacity.map_or(usize::MAX / 2, |capacity| capacity.saturating_sub(used));
+        self.files[at].now.len() + free
     }
 
     fn at(&self, name: &str) -> io::Result<usize> {
@@ -351,18 +365,27 @@ impl StorageFile for SimFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         let mut state = lock(&self.state);
-        let fault = state.step();
+        let mut fault = state.step();
         let mut count = bytes.len();
+        let room = state.size_max(self.at).saturating_sub(offset as usize);
         if fault.is_some() {
             // A short write, then the error.
             count = roll(&mut state.dice, count as u64 + 1) as usize;
+        } else if room < count {
+            count = room;
+            fault = Some(SimFault::NoSpace);
         }
         state.files[self.at].write(Write { offset: offset as usize, bytes: bytes[..count].to_vec() });
         fault.map_or(Ok(()), |fault| Err(fault.error()))
     }
 
-    fn reserve(&self, _bytes: u64) -> io::Result<()> {
-        lock(&self.state).step().map_or(Ok(()), |fault| Err(fault.error()))
+    fn reserve(&self, bytes: u64) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let lacks = state.size_max(self.at) < bytes as usize;
+        match state.step().or(lacks.then_some(SimFault::NoSpace)) {
+            Some(fault) => Err(fault.error()),
+            None => Ok(()),
+        }
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{Dice, Recovered, State, apply, commit, fold, small};
+use common::{Dice, Recovered, commit, fold, small};
 use dovetail_journal::sim::{SimDisk, SimFault, SimWhen};
 use dovetail_journal::{AppendError, FileJournal, FileOptions, JournalStore, OpenError};
 use dovetail_model::{Commit, Epoch};
@@ -301,37 +301,6 @@ fn lack_of_space_at_any_call_is_survived() {
             check_after(&disk.crash(call), &acknowledged, unknown, &what);
         }
     }
-}
-
-#[test]
-fn a_full_disk_is_full_and_not_broken_and_goes_on_when_there_is_space() {
-    let disk = SimDisk::new(5);
-    let (mut journal, _) = open(&disk).unwrap();
-    let mut state = State::new();
-    let mut acknowledged: u64 = 0;
-    let mut refused = 0;
-    for round in 0..400 {
-        // Room inside a segment needs no space: what fails is to make the next one.
-        if round == 100 {
-            disk.fail(SimWhen::From(u64::MAX / 2), SimFault::NoSpace);
-        }
-        let next = commit(acknowledged + 1, 9 + round);
-        match journal.append(std::slice::from_ref(&next), acknowledged) {
-            Ok(()) => {
-                acknowledged += 1;
-                apply(&mut state, &next);
-            }
-            Err(AppendError::Full) => {
-                refused += 1;
-                disk.heal();
-            }
-            Err(other) => panic!("{other}"),
-        }
-    }
-    assert_eq!(refused, 0);
-    drop(journal);
-    let (_, found) = open(&disk).unwrap();
-    assert_eq!(found.state(), state);
 }
 
 /// A journal at rest after a clean end: several segments, a snapshot, a tail.
