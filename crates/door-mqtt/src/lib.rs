@@ -1,1 +1,159 @@
-//! door-mqtt.
+//! The MQTT door: bytes of clients to calls of the engine, items of feeds to bytes.
+//!
+//! A connection is one local task that goes through the files in this order: `client` (its loop), `connect`, then
+//! for each message `publish` and `answer`, for each subscription `subscribe`, `deliver` and `tracked`, and `will` at
+//! the end. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is connected, over
+//! all shards; `encode` turns contents into messages; `socket` reads and writes.
+//!
+//! * [`Door`]: one for the server, from any thread.
+//! * [`LocalDoor`]: one for each shard; serves connections there.
+//!
+//! What a user sees is in `docs/mqtt.md`.
+
+mod answer;
+mod client;
+mod connect;
+mod counters;
+mod deliver;
+mod encode;
+mod feeds;
+mod publish;
+mod registry;
+mod serving;
+mod socket;
+mod subscribe;
+mod tracked;
+mod will;
+mod writes;
+
+pub use counters::{CounterValues, Counters};
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dovetail_auth::Principal;
+use dovetail_engine::{PublisherId, Shard};
+use dovetail_model::limits;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use registry::Registry;
+
+/// Bytes of a packet beyond its payload: topic, properties, lengths.
+const PACKET_OVERHEAD: usize = 16 << 10;
+/// Bytes read from a socket at once. All connections of a shard share one such buffer.
+const READ_BYTES: usize = 64 << 10;
+
+/// What may be set of the door. The default is [`limits`].
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Bytes of one payload; the largest packet follows from it.
+    pub payload_bytes: usize,
+    /// How long CONNECT may take.
+    pub connect_timeout: Duration,
+    /// Messages with `QoS` 1 and 2 that a client may have unacknowledged at the server.
+    pub receive_maximum: u16,
+    /// Messages with `QoS` 1 and 2 that the server has unacknowledged at a client, unless the client allows fewer.
+    pub send_maximum: u16,
+    /// Subscriptions of one connection.
+    pub subscriptions: usize,
+    /// The longest silence of a tracked subscription.
+    pub progress: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            payload_bytes: limits::PAYLOAD_BYTES,
+            connect_timeout: limits::MQTT_CONNECT,
+            receive_maximum: limits::RECEIVE_MAXIMUM,
+            send_maximum: 256,
+            subscriptions: limits::SUBSCRIPTIONS,
+            progress: limits::PROGRESS,
+        }
+    }
+}
+
+impl Options {
+    fn protocol_limits(&self) -> dovetail_mqtt_proto::Limits {
+        dovetail_mqtt_proto::Limits {
+            connect_timeout: self.connect_timeout,
+            connect_size: limits::MQTT_CONNECT_BYTES as u32,
+            packet_size: (self.payload_bytes + PACKET_OVERHEAD) as u32,
+            receive_maximum: self.receive_maximum,
+            send_maximum: self.send_maximum,
+            topic_alias_maximum: limits::TOPIC_ALIASES,
+        }
+    }
+}
+
+/// The MQTT door of a server. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Door(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    registry: Registry,
+    counters: Counters,
+    next_publisher: AtomicU64,
+}
+
+/// The door on one shard's thread. Cheap to clone; not `Send`.
+#[derive(Clone)]
+pub struct LocalDoor(Rc<Local>);
+
+struct Local {
+    shared: Arc<Shared>,
+    shard: Shard,
+    /// Where all connections of the shard read to, one after the other.
+    read_buffer: RefCell<Box<[u8]>>,
+}
+
+impl Door {
+    /// A door without connections.
+    pub fn new(options: Options) -> Self {
+        Self(Arc::new(Shared {
+            options,
+            registry: Registry::default(),
+            counters: Counters::default(),
+            next_publisher: AtomicU64::new(1),
+        }))
+    }
+
+    /// The door on the thread of `shard`.
+    pub fn local(&self, shard: Shard) -> LocalDoor {
+        let read_buffer = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
+        LocalDoor(Rc::new(Local { shared: Arc::clone(&self.0), shard, read_buffer }))
+    }
+
+    /// Ends all connections with *server shutting down*, and refuses new ones.
+    pub fn shut_down(&self) {
+        self.0.registry.shut_down();
+    }
+
+    /// Clients that are connected.
+    pub fn connected(&self) -> usize {
+        self.0.registry.len()
+    }
+
+    /// What the door has done.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+}
+
+impl LocalDoor {
+    /// Serves one connection of `principal` until it ends, its will included. Runs as one local task of the shard.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, principal: Principal) {
+        client::Client::new(Rc::clone(&self.0), stream, principal).run().await;
+    }
+}
+
+impl Shared {
+    fn publisher(&self) -> PublisherId {
+        PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -28,8 +28,10 @@ fuzz_target!(|data: &[u8]| {
                 }
                 Event::Publish(publish, receipt) => {
                     let version = version.expect("CONNECT came first");
-                    let frame =
-                        Frame::new(version, publish.topic.as_str(), &Properties::NONE, &publish.payload);
+                    let bytes =
+                        Frame::encode(version, publish.topic.as_str(), &Properties::NONE, &publish.payload)
+                            .expect("what was read can be written");
+                    let frame = Frame::new(version, &bytes).expect("a frame");
                     let qos = Qos::from_bits(choice % 3).expect("below 3");
                     let outgoing = Outgoing { qos, retain: publish.retain, extra: &[], tag: 1 };
                     let _ = server.send(&frame, &outgoing);

@@ -1,0 +1,284 @@
+//! One connection: a loop that settles writes, reads, delivers and writes out, and waits only when none of these can go
+//! on.
+
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use dovetail_auth::Principal;
+use dovetail_mqtt_proto::{Cause, Closed, Connection, Event, ReasonCode};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use crate::Local;
+use crate::connect::Claiming;
+use crate::counters::count;
+use crate::deliver::Told;
+use crate::serving::Serving;
+use crate::socket::Socket;
+
+/// Bytes of output at which no further item is taken from the feeds.
+const OUTPUT_BYTES: usize = 64 << 10;
+/// Bytes of output at which nothing more is read: a client that asks and does not take the answers.
+const ANSWER_BYTES: usize = 256 << 10;
+/// Rounds of one turn before other connections of the shard have theirs.
+const ROUNDS: usize = 4;
+/// How long the last bytes of a connection may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// One connection.
+pub(crate) struct Client<S> {
+    local: Rc<Local>,
+    principal: Principal,
+    socket: Socket<S>,
+    connection: Connection,
+    stage: Stage,
+    timer: Timer,
+}
+
+/// How far the connection is.
+enum Stage {
+    /// CONNECT is awaited.
+    Greeting,
+    /// CONNECT was good; the earlier holder of the client id is to go first.
+    Claiming(Box<Claiming>),
+    /// Accepted.
+    Serving(Box<Serving>),
+}
+
+/// One timer for all deadlines. It is moved when it fires too early, not each time that a deadline moves.
+#[derive(Default)]
+struct Timer {
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) fn new(local: Rc<Local>, stream: S, principal: Principal) -> Self {
+        let connection = Connection::new(local.shared.options.protocol_limits(), now());
+        let (socket, timer) = (Socket::new(stream), Timer::default());
+        Self { local, principal, socket, connection, stage: Stage::Greeting, timer }
+    }
+
+    /// Serves the connection until it ends.
+    pub(crate) async fn run(mut self) {
+        poll_fn(|cx| self.poll(cx)).await;
+        self.finish().await;
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..ROUNDS {
+            let goes_on = self.round(cx);
+            if self.connection.is_closed() {
+                return Poll::Ready(());
+            }
+            if !goes_on {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does whatever can be done. Whether there may be more without anybody's wake-up.
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        let now = now();
+        self.settle(cx, now);
+        let reads = self.reads();
+        let has_read = reads && self.read(cx, now);
+        self.keep_time(cx, now);
+        let told = self.deliver(cx);
+        let has_written = self.write(cx);
+        // What was left for want of room can go on once the output is written.
+        has_read || (has_written && (told == Told::Enough || !reads && self.reads()))
+    }
+
+    /// Obeys orders, answers writes that are done, accepts the connection when its client id is free.
+    fn settle(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if let Stage::Claiming(claiming) = &mut self.stage
+            && claiming.claim.poll_held(cx).is_ready()
+            && let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Greeting)
+        {
+            let serving = claiming.accept(&self.local, &self.principal, &mut self.connection, now);
+            self.stage = Stage::Serving(Box::new(serving));
+        }
+        if let Stage::Serving(serving) = &mut self.stage {
+            if let Some(reason) = serving.claim.order(cx) {
+                if reason == ReasonCode::SessionTakenOver {
+                    count(&self.local.shared.counters.taken_over);
+                }
+                self.connection.disconnect(reason, "");
+            }
+            serving.settle_writes(&mut self.connection, cx);
+        }
+    }
+
+    /// Reads what the client sends and handles it. Whether there may be more.
+    fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        // What was kept while the connection paused comes first.
+        self.handle_input(&[], now);
+        if !self.reads() {
+            return true;
+        }
+        let local = Rc::clone(&self.local);
+        let mut buffer = local.read_buffer.borrow_mut();
+        match self.socket.poll_read(cx, &mut buffer) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(count)) if count > 0 => {
+                self.handle_input(&buffer[..count], now);
+                true
+            }
+            Poll::Ready(_) => {
+                self.connection.lost();
+                false
+            }
+        }
+    }
+
+    /// Whether input can be used now.
+    fn reads(&mut self) -> bool {
+        let has_room = match &self.stage {
+            Stage::Greeting => true,
+            Stage::Claiming(_) => false,
+            Stage::Serving(serving) => serving.writes.have_room(),
+        };
+        has_room && self.connection.wants_input() && self.connection.output().len() < ANSWER_BYTES
+    }
+
+    fn handle_input(&mut self, mut input: &[u8], now: Instant) {
+        while self.reads() {
+            let Some(event) = self.connection.next_event(&mut input, now) else { break };
+            match (&mut self.stage, event) {
+                (Stage::Greeting, Event::Connect(connect)) => {
+                    let claim = Claiming::new(&self.local, &self.principal, *connect);
+                    match claim {
+                        Ok(claiming) => self.stage = Stage::Claiming(Box::new(claiming)),
+                        Err(refusal) => {
+                            count(&self.local.shared.counters.refused);
+                            self.connection.refuse(refusal.reason, &refusal.text);
+                        }
+                    }
+                }
+                (Stage::Serving(serving), event) => serving.on_event(&mut self.connection, event, now),
+                // The protocol lets nothing else happen.
+                (Stage::Greeting | Stage::Claiming(_), _) => self.connection.lost(),
+            }
+        }
+        self.connection.keep(input);
+    }
+
+    /// Ends a connection whose time is over. One that pauses for our own reasons has no deadline.
+    fn keep_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+        if self.reads() {
+            self.connection.handle_timeout(now);
+        }
+        let deadline = match &mut self.stage {
+            Stage::Serving(serving) => {
+                let progress = serving.keep_time(&mut self.connection, now);
+                [self.connection.next_timeout(), progress].into_iter().flatten().min()
+            }
+            Stage::Greeting | Stage::Claiming(_) => self.connection.next_timeout(),
+        };
+        if let Some(deadline) = deadline {
+            self.timer.arm(deadline, now, cx);
+        }
+    }
+
+    /// Takes items from the feeds while the socket takes bytes.
+    fn deliver(&mut self, cx: &mut Context<'_>) -> Told {
+        match &mut self.stage {
+            Stage::Serving(_) if !self.socket.takes_bytes() => Told::Enough,
+            Stage::Serving(serving) => serving.deliver(&mut self.connection, cx, OUTPUT_BYTES),
+            Stage::Greeting | Stage::Claiming(_) => Told::Everything,
+        }
+    }
+
+    /// Whether all output was written, and there was some.
+    fn write(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.connection.is_closed() || (self.connection.output().is_empty() && self.socket.is_flushed()) {
+            return false;
+        }
+        match self.socket.poll_write(cx, self.connection.output()) {
+            Poll::Ready(Ok(())) => true,
+            Poll::Pending => false,
+            Poll::Ready(Err(_)) => {
+                self.connection.lost();
+                false
+            }
+        }
+    }
+
+    /// Publishes the will, lets the successor go on, and says what is still to be said.
+    async fn finish(mut self) {
+        let mut output = std::mem::take(self.connection.output());
+        let closed = self.connection.into_closed();
+        let cause = closed.as_ref().map(|closed| closed.cause);
+        if let Some(Cause::Violation(violation)) = cause {
+            count(&self.local.shared.counters.violations);
+            tracing::debug!(%violation, "a client broke the protocol");
+        }
+        let mut socket = self.socket;
+        // What the socket takes at once is said before the will, the rest after it.
+        poll_fn(|cx| {
+            let _ = socket.poll_write(cx, &mut output);
+            Poll::Ready(())
+        })
+        .await;
+        if let Stage::Serving(serving) = self.stage {
+            serving.finish(closed).await;
+        }
+        let last_words = poll_fn(|cx| {
+            std::task::ready!(socket.poll_write(cx, &mut output))?;
+            socket.poll_shutdown(cx)
+        });
+        // A client that does not take them has gone.
+        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+    }
+}
+
+impl Serving {
+    fn on_event(&mut self, connection: &mut Connection, event: Event, now: Instant) {
+        match event {
+            Event::Publish(publish, receipt) => self.on_publish(connection, &publish, receipt),
+            Event::Subscribe(subscribe) => self.on_subscribe(connection, &subscribe, now),
+            Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(connection, &unsubscribe),
+            // A message that is not acknowledged is told again after a reconnection by its position, not by its tag; and a
+            // clean session ends with its connection.
+            Event::Delivered { .. } | Event::Connect(_) => {}
+        }
+    }
+
+    async fn finish(self, closed: Option<Closed>) {
+        let Self { local, principal, writes, feeds, claim, .. } = self;
+        drop(feeds);
+        let will = closed.and_then(|closed| closed.will);
+        crate::will::finish(&local, &principal, writes, will).await;
+        drop(claim);
+    }
+}
+
+impl Timer {
+    /// Wakes the connection at `deadline`, or somewhat earlier.
+    fn arm(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) {
+        let deadline = tokio::time::Instant::from_std(deadline.max(now + Duration::from_millis(1)));
+        let sleep = match &mut self.sleep {
+            // It is set already, and its waker is that of this task.
+            Some(sleep) if now < sleep.deadline().into_std() && sleep.deadline() <= deadline => return,
+            Some(sleep) => {
+                sleep.as_mut().reset(deadline);
+                sleep
+            }
+            none => none.insert(Box::pin(tokio::time::sleep_until(deadline))),
+        };
+        if sleep.as_mut().poll(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+/// The time of the runtime, which tests can stop.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,241 @@
+//! Items of the feeds to messages of the client.
+//!
+//! An item is taken when its message can be sent: the socket takes bytes, and with `QoS` 1 and 2 the client takes
+//! messages. What cannot be told to its end waits as the one stalled item of the connection.
+
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use bytes::Bytes;
+use dovetail_engine::{Delivery, EndReason, FeedId, Form, Item};
+use dovetail_model::Change;
+use dovetail_mqtt_proto::{Connection, Frame, Outgoing, Qos, ReasonCode, Sent, Version};
+
+use crate::counters::count;
+use crate::feeds::{Kind, Subscription};
+use crate::serving::Serving;
+use crate::{encode, tracked};
+
+/// How a round of deliveries ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    /// There is no item, or the client takes none.
+    Everything,
+    /// There may be more when the output is written.
+    Enough,
+}
+
+/// How the telling of one item ended.
+enum Telling {
+    Done,
+    /// The client takes no more messages; so many parts of the item are told.
+    Stalled(usize),
+}
+
+impl Serving {
+    /// Takes items until the output holds `limit` bytes, there are none, or the client takes none.
+    pub(crate) fn deliver(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+        limit: usize,
+    ) -> Told {
+        loop {
+            if connection.output().len() >= limit {
+                return Told::Enough;
+            }
+            let (feed, item, told) = match self.feeds.stalled.take() {
+                Some(stalled) => stalled,
+                None => match self.feeds.subscriber.poll_next(cx) {
+                    Poll::Ready((feed, item)) => (feed, item, 0),
+                    Poll::Pending => return Told::Everything,
+                },
+            };
+            match self.tell(connection, feed, &item, told) {
+                Telling::Done => {}
+                Telling::Stalled(told) => {
+                    self.feeds.stalled = Some((feed, item, told));
+                    return Told::Everything;
+                }
+            }
+        }
+    }
+
+    /// Says how far silent tracked subscriptions are, when it is time. When it is time next.
+    pub(crate) fn keep_time(&mut self, connection: &mut Connection, now: Instant) -> Option<Instant> {
+        let due = self.feeds.next_progress?;
+        if now < due {
+            return Some(due);
+        }
+        let next = now + self.local.shared.options.progress;
+        self.feeds.next_progress = Some(next);
+        let indices: Vec<_> = self.feeds.tracked().collect();
+        for index in indices {
+            let Some(subscription) = self.feeds.get(index) else { continue };
+            let feed = subscription.feed;
+            let can_send = subscription.options.qos == Qos::AtMostOnce || connection.window() > 0;
+            // Its progress is only asked for when it can be told: asking moves the feed.
+            if std::mem::take(&mut subscription.spoke) || !can_send || self.feeds.stalled.is_some() {
+                continue;
+            }
+            if let Some(item) = self.feeds.subscriber.progress(feed)
+                && let Telling::Stalled(told) = self.tell(connection, feed, &item, 0)
+            {
+                self.feeds.stalled = Some((feed, item, told));
+            }
+        }
+        Some(next)
+    }
+
+    fn tell(&mut self, connection: &mut Connection, feed: FeedId, item: &Item, told: usize) -> Telling {
+        let Some(index) = self.feeds.index_of(feed) else { return Telling::Done };
+        let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
+        subscription.spoke = true;
+        if let Item::End(reason) = item {
+            let (reason, text) = end(*reason);
+            connection.disconnect(reason, text);
+            return Telling::Done;
+        }
+        let telling = match subscription.kind {
+            Kind::Frames => self.tell_frame(connection, index, item),
+            Kind::Plain | Kind::Tracked => match item {
+                Item::Change(delivery) => self.tell_changes(connection, index, delivery, told),
+                Item::Resource(resource) => {
+                    let frame = encode::contents(self.version, resource);
+                    let is_refresh = self.feeds.is_refresh(index, feed);
+                    let rev = self.local.shard.head().epoch.at(resource.revision);
+                    self.tell_resource(connection, index, &frame, rev, is_refresh)
+                }
+                _ => self.tell_control(connection, index, item),
+            },
+        };
+        if let (Item::BaselineEnd(_), Telling::Done) = (item, &telling) {
+            self.feeds.baseline_told(index, feed);
+        }
+        telling
+    }
+
+    fn tell_changes(
+        &mut self,
+        connection: &mut Connection,
+        index: usize,
+        delivery: &Delivery,
+        told: usize,
+    ) -> Telling {
+        let version = self.version;
+        let form = if version.is_v5() { Form::Mqtt5 } else { Form::Mqtt3 };
+        let count = delivery.len();
+        for (at, (change, forms)) in delivery.changes_with_forms().enumerate().skip(told) {
+            let encode = || encode::change(version, change);
+            let own;
+            let bytes = if let Some(forms) = forms {
+                forms.get(form, encode)
+            } else {
+                own = encode();
+                &own
+            };
+            self.feeds.scratch.clear();
+            let mut scratch = std::mem::take(&mut self.feeds.scratch);
+            let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
+            let extra = match subscription.kind {
+                Kind::Tracked => {
+                    scratch.clone_from(&subscription.identifier);
+                    tracked::position(&mut scratch, delivery, change, count - at - 1);
+                    &scratch
+                }
+                Kind::Plain | Kind::Frames => &subscription.identifier,
+            };
+            let retain = subscription.options.retain_as_published && !matches!(change, Change::Event(_));
+            let outgoing =
+                Outgoing { qos: subscription.options.qos, retain, extra: extra.as_bytes(), tag: 0 };
+            let sent = send(connection, version, bytes, &outgoing);
+            self.feeds.scratch = scratch;
+            if !self.is_done(sent) {
+                return Telling::Stalled(at);
+            }
+        }
+        Telling::Done
+    }
+
+    fn tell_resource(
+        &mut self,
+        connection: &mut Connection,
+        index: usize,
+        frame: &Bytes,
+        rev: dovetail_model::Revision,
+        is_refresh: bool,
+    ) -> Telling {
+        let version = self.version;
+        let mut scratch = std::mem::take(&mut self.feeds.scratch);
+        let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
+        scratch.clone_from(&subscription.identifier);
+        if subscription.kind == Kind::Tracked {
+            tracked::resource(&mut scratch, rev);
+        }
+        let retain = is_refresh || subscription.is_first_baseline || subscription.options.retain_as_published;
+        let outgoing = Outgoing { qos: subscription.options.qos, retain, extra: scratch.as_bytes(), tag: 0 };
+        let sent = send(connection, version, frame, &outgoing);
+        self.feeds.scratch = scratch;
+        if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
+    }
+
+    /// Control messages are for tracked subscriptions only.
+    fn tell_control(&mut self, connection: &mut Connection, index: usize, item: &Item) -> Telling {
+        let version = self.version;
+        let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
+        if subscription.kind != Kind::Tracked {
+            return Telling::Done;
+        }
+        let Some((topic, payload)) = tracked::control(item, &subscription.filter) else {
+            return Telling::Done;
+        };
+        let bytes = encode::json(version, topic, &payload);
+        let sent = send(connection, version, &bytes, &of_the_server(subscription));
+        if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
+    }
+
+    fn tell_frame(&mut self, connection: &mut Connection, index: usize, item: &Item) -> Telling {
+        let (version, head) = (self.version, self.local.shard.head());
+        let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
+        let Some((topic, payload)) = tracked::frame(item, head) else { return Telling::Done };
+        let bytes = encode::json(version, &topic, &payload);
+        let sent = send(connection, version, &bytes, &of_the_server(subscription));
+        if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
+    }
+
+    /// Whether a message needs nothing more.
+    fn is_done(&self, sent: Sent) -> bool {
+        if sent == Sent::TooLarge {
+            // For the protocol it counts as delivered [MQTT-3.1.2-25]; a tracked client sees the gap.
+            count(&self.local.shared.counters.too_large);
+        }
+        sent != Sent::WindowFull
+    }
+}
+
+/// A message that no client published.
+fn of_the_server(subscription: &Subscription) -> Outgoing<'_> {
+    Outgoing {
+        qos: subscription.options.qos,
+        retain: false,
+        extra: subscription.identifier.as_bytes(),
+        tag: 0,
+    }
+}
+
+#[inline]
+fn send(connection: &mut Connection, version: Version, bytes: &Bytes, outgoing: &Outgoing<'_>) -> Sent {
+    match Frame::new(version, bytes) {
+        Some(frame) => connection.send(&frame, outgoing),
+        None => Sent::TooLarge,
+    }
+}
+
+/// What the end of a feed means for the connection: it cannot go on as if it were complete.
+fn end(reason: EndReason) -> (ReasonCode, &'static str) {
+    match reason {
+        EndReason::TooSlow => (ReasonCode::QuotaExceeded, "the client does not keep up with events"),
+        EndReason::Revoked => (ReasonCode::NotAuthorized, "the right to read was taken away"),
+        EndReason::JournalFailed => (ReasonCode::UnspecifiedError, "history cannot be read"),
+    }
+}

@@ -1,0 +1,127 @@
+//! The subscriptions of one connection, and their feeds.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use dovetail_engine::{FeedId, Item, Subscriber};
+use dovetail_mqtt_proto::{PropertiesBuf, SubscribeOptions};
+use slab::Slab;
+
+/// The feeds of one connection.
+pub(crate) struct Feeds {
+    pub(crate) subscriber: Subscriber,
+    pub(crate) subscriptions: Slab<Subscription>,
+    pub(crate) by_filter: HashMap<Box<str>, usize>,
+    pub(crate) by_feed: HashMap<FeedId, usize>,
+    /// Which subscription the last item was for: mostly the next one's too.
+    last: Option<(FeedId, usize)>,
+    /// An item that is not told to its end, and how many of its parts are.
+    pub(crate) stalled: Option<(FeedId, Item, usize)>,
+    /// When tracked subscriptions are next told how far they are.
+    pub(crate) next_progress: Option<Instant>,
+    /// Where extra properties are put together.
+    pub(crate) scratch: PropertiesBuf,
+}
+
+/// How one subscription is told.
+pub(crate) struct Subscription {
+    pub(crate) filter: Box<str>,
+    pub(crate) feed: FeedId,
+    /// Tells the current state once more, because the client subscribed again.
+    pub(crate) refresh: Option<FeedId>,
+    pub(crate) options: SubscribeOptions,
+    /// The subscription identifier, encoded.
+    pub(crate) identifier: PropertiesBuf,
+    pub(crate) kind: Kind,
+    /// The first baseline is not over: what it tells is marked as retained `[MQTT-3.3.1-8]`.
+    pub(crate) is_first_baseline: bool,
+    /// Something was told since progress was last due.
+    pub(crate) spoke: bool,
+}
+
+/// What a subscription's messages say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Contents only.
+    Plain,
+    /// Contents with positions as user properties, and control messages.
+    Tracked,
+    /// Whole items as JSON.
+    Frames,
+}
+
+impl Feeds {
+    pub(crate) fn new(subscriber: Subscriber) -> Self {
+        Self {
+            subscriber,
+            subscriptions: Slab::new(),
+            by_filter: HashMap::new(),
+            by_feed: HashMap::new(),
+            last: None,
+            stalled: None,
+            next_progress: None,
+            scratch: PropertiesBuf::new(),
+        }
+    }
+
+    /// The subscription that a feed belongs to; `None` once it has ended.
+    pub(crate) fn index_of(&mut self, feed: FeedId) -> Option<usize> {
+        if let Some((last, index)) = self.last
+            && last == feed
+        {
+            return Some(index);
+        }
+        let index = *self.by_feed.get(&feed)?;
+        self.last = Some((feed, index));
+        Some(index)
+    }
+
+    pub(crate) fn get(&mut self, index: usize) -> Option<&mut Subscription> {
+        self.subscriptions.get_mut(index)
+    }
+
+    /// The subscriptions that say where they are.
+    pub(crate) fn tracked(&self) -> impl Iterator<Item = usize> {
+        self.subscriptions.iter().filter(|(_, told)| told.kind != Kind::Plain).map(|(index, _)| index)
+    }
+
+    /// A baseline was told to its end. One that was only told again is over.
+    pub(crate) fn baseline_told(&mut self, index: usize, feed: FeedId) {
+        let Some(told) = self.subscriptions.get_mut(index) else { return };
+        if told.refresh == Some(feed) {
+            told.refresh = None;
+            self.end_feed(feed);
+        } else {
+            told.is_first_baseline = false;
+        }
+    }
+
+    /// Whether the feed only tells the state again.
+    pub(crate) fn is_refresh(&self, index: usize, feed: FeedId) -> bool {
+        self.subscriptions.get(index).is_some_and(|told| told.refresh == Some(feed))
+    }
+
+    pub(crate) fn end_feed(&mut self, feed: FeedId) {
+        self.subscriber.unsubscribe(feed);
+        self.by_feed.remove(&feed);
+        self.last = None;
+        self.stalled = self.stalled.take().filter(|(stalled, ..)| *stalled != feed);
+    }
+
+    pub(crate) fn add(&mut self, told: Subscription) {
+        let (filter, feed) = (told.filter.clone(), told.feed);
+        let index = self.subscriptions.insert(told);
+        self.by_filter.insert(filter, index);
+        self.by_feed.insert(feed, index);
+    }
+
+    pub(crate) fn remove(&mut self, filter: &str) -> bool {
+        let Some(index) = self.by_filter.remove(filter) else { return false };
+        let told = self.subscriptions.remove(index);
+        self.end_feed(told.feed);
+        if let Some(refresh) = told.refresh {
+            self.end_feed(refresh);
+        }
+        true
+    }
+}

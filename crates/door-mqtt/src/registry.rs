@@ -1,0 +1,136 @@
+//! Who is connected, over all shards, and how a connection is told to go.
+//!
+//! A client id belongs to one connection at a time `[MQTT-3.1.4-3]`; whoever claims it next tells the holder to go and
+//! waits until it has gone, its will included. Ids of different principals are different ids, so that nobody can end the
+//! connection of somebody else.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use dovetail_mqtt_proto::ReasonCode;
+use futures_util::task::AtomicWaker;
+
+use crate::Shared;
+
+/// A client id and whose it is.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Name {
+    pub(crate) principal: Box<str>,
+    pub(crate) client_id: Box<str>,
+}
+
+/// The holders of all client ids.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    holders: Mutex<Holders>,
+}
+
+#[derive(Debug, Default)]
+struct Holders {
+    by_name: HashMap<Name, Arc<Holder>>,
+    stopping: bool,
+}
+
+/// What a holder and its successor know of each other.
+#[derive(Debug, Default)]
+struct Holder {
+    /// The reason code with which the holder is to go; 0 for none yet.
+    order: AtomicU8,
+    ordered: AtomicWaker,
+    gone: AtomicBool,
+    successor: AtomicWaker,
+}
+
+/// A client id that is held. Dropping it lets the successor go on, so a claim that does not hold yet is kept until it
+/// does.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    shared: Arc<Shared>,
+    name: Name,
+    holder: Arc<Holder>,
+    /// Who held it before and has not gone yet.
+    predecessor: Option<Arc<Holder>>,
+}
+
+impl Registry {
+    /// Tells everybody to go, now and from now on.
+    pub(crate) fn shut_down(&self) {
+        let mut holders = self.lock();
+        holders.stopping = true;
+        for holder in holders.by_name.values() {
+            holder.tell(ReasonCode::ServerShuttingDown);
+        }
+    }
+
+    /// How many ids are held.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().by_name.len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Holders> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claim {
+    /// Claims `name`; `None` while the server stops. The claim holds once [`Claim::poll_held`] is ready.
+    pub(crate) fn new(shared: &Arc<Shared>, name: Name) -> Option<Self> {
+        let holder = Arc::new(Holder::default());
+        let mut holders = shared.registry.lock();
+        if holders.stopping {
+            return None;
+        }
+        let predecessor = holders.by_name.insert(name.clone(), Arc::clone(&holder));
+        if let Some(predecessor) = &predecessor {
+            predecessor.tell(ReasonCode::SessionTakenOver);
+        }
+        drop(holders);
+        Some(Self { shared: Arc::clone(shared), name, holder, predecessor })
+    }
+
+    /// Ready when the predecessor has gone.
+    pub(crate) fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(predecessor) = &self.predecessor {
+            predecessor.successor.register(cx.waker());
+            if !predecessor.gone.load(Ordering::SeqCst) {
+                return Poll::Pending;
+            }
+            self.predecessor = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// The reason with which the holder is to go, if it is.
+    pub(crate) fn order(&self, cx: &Context<'_>) -> Option<ReasonCode> {
+        if self.holder.order.load(Ordering::SeqCst) == 0 {
+            self.holder.ordered.register(cx.waker());
+        }
+        ReasonCode::from_u8(self.holder.order.load(Ordering::SeqCst)).filter(|reason| reason.is_error())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut holders = self.shared.registry.lock();
+        if holders.by_name.get(&self.name).is_some_and(|current| Arc::ptr_eq(current, &self.holder)) {
+            holders.by_name.remove(&self.name);
+        }
+        drop(holders);
+        self.holder.leave();
+    }
+}
+
+impl Holder {
+    fn tell(&self, reason: ReasonCode) {
+        // The first order stands.
+        let _ = self.order.compare_exchange(0, reason.code(), Ordering::SeqCst, Ordering::SeqCst);
+        self.ordered.wake();
+    }
+
+    fn leave(&self) {
+        self.gone.store(true, Ordering::SeqCst);
+        self.successor.wake();
+    }
+}

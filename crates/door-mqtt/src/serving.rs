@@ -1,0 +1,34 @@
+//! An accepted connection: what `publish`, `subscribe` and `deliver` work on.
+
+use std::rc::Rc;
+
+use dovetail_auth::Principal;
+use dovetail_mqtt_proto::Version;
+
+use crate::Local;
+use crate::feeds::Feeds;
+use crate::registry::Claim;
+use crate::writes::Writes;
+
+/// What an accepted connection has.
+pub(crate) struct Serving {
+    pub(crate) local: Rc<Local>,
+    pub(crate) principal: Principal,
+    pub(crate) version: Version,
+    pub(crate) writes: Writes,
+    pub(crate) feeds: Feeds,
+    pub(crate) claim: Claim,
+}
+
+impl Serving {
+    pub(crate) fn new(claim: Claim, version: Version, local: &Rc<Local>, principal: &Principal) -> Self {
+        Self {
+            local: Rc::clone(local),
+            principal: principal.clone(),
+            version,
+            writes: Writes::new(local.shared.publisher()),
+            feeds: Feeds::new(local.shard.subscriber(principal.clone())),
+            claim,
+        }
+    }
+}

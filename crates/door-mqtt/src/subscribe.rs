@@ -1,0 +1,202 @@
+//! SUBSCRIBE and UNSUBSCRIBE: which feeds a connection has, and how each is told.
+
+use std::time::Instant;
+
+use dovetail_engine::{Events, FeedId, Mode, Start, Subscribe as EngineSubscribe};
+use dovetail_model::Filter;
+use dovetail_mqtt_proto::{
+    Connection, PropertiesBuf, Property, Qos, ReasonCode, RetainHandling, Subscribe, SubscribeOptions,
+    Subscription, Unsubscribe, split_shared,
+};
+
+use crate::answer::{Refusal, of_denied};
+use crate::feeds::{Kind, Subscription as Told};
+use crate::serving::Serving;
+use crate::tracked::{self, FRAMES};
+
+/// What a SUBSCRIBE says about all its filters.
+struct Common {
+    /// From where, for tracked subscriptions.
+    since: Option<Start>,
+    identifier: PropertiesBuf,
+}
+
+impl Common {
+    fn read(subscribe: &Subscribe) -> Result<Self, Refusal> {
+        let mut identifier = PropertiesBuf::new();
+        for id in subscribe.properties.subscription_identifiers() {
+            // What was read can be written.
+            let _ = identifier.push(Property::SubscriptionIdentifier(id));
+        }
+        Ok(Self { since: tracked::since(&subscribe.properties)?, identifier })
+    }
+}
+
+impl Serving {
+    /// The client asks for subscriptions. Each filter is answered for itself `[MQTT-3.8.4-5]`.
+    pub(crate) fn on_subscribe(&mut self, connection: &mut Connection, subscribe: &Subscribe, now: Instant) {
+        let common = Common::read(subscribe);
+        let mut text = String::new();
+        let reasons = subscribe.subscriptions.iter().map(|wanted| {
+            let granted =
+                common.as_ref().map_err(Clone::clone).and_then(|common| self.subscribe(wanted, common));
+            match granted {
+                Ok(qos) => granted_code(qos),
+                Err(refusal) => {
+                    if text.is_empty() {
+                        text = refusal.text;
+                    }
+                    refusal.reason
+                }
+            }
+        });
+        let reasons = reasons.collect();
+        if self.feeds.tracked().next().is_some() {
+            self.feeds.next_progress.get_or_insert(now + self.local.shared.options.progress);
+        }
+        connection.answer_subscribe(subscribe.id, reasons, &text);
+    }
+
+    /// The client gives up subscriptions.
+    pub(crate) fn on_unsubscribe(&mut self, connection: &mut Connection, unsubscribe: &Unsubscribe) {
+        let reasons = unsubscribe.filters.iter().map(|filter| {
+            let existed = self.feeds.remove(filter.as_str());
+            if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
+        });
+        connection.answer_unsubscribe(unsubscribe.id, reasons.collect());
+    }
+
+    fn subscribe(&mut self, wanted: &Subscription, common: &Common) -> Result<Qos, Refusal> {
+        let name = wanted.filter.as_str();
+        let options = wanted.options;
+        if split_shared(name).is_some() {
+            let text = "shared subscriptions are not served";
+            return Err(Refusal::new(ReasonCode::SharedSubscriptionsNotSupported, text));
+        }
+        let kind = match (name.strip_prefix(FRAMES), common.since) {
+            (Some(_), _) => Kind::Frames,
+            (None, Some(_)) => Kind::Tracked,
+            (None, None) => Kind::Plain,
+        };
+        let existing = self.feeds.by_filter.get(name).copied();
+        if existing.is_none() && self.feeds.subscriptions.len() >= self.local.shared.options.subscriptions {
+            let limit = self.local.shared.options.subscriptions;
+            let text = format!("a connection has at most {limit} subscriptions");
+            return Err(Refusal::new(ReasonCode::QuotaExceeded, text));
+        }
+        if let Some(index) = existing
+            && self.keeps_feed(index, kind, options)
+        {
+            return self.subscribe_again(index, options, common);
+        }
+        let start = match (common.since, options.retain_handling) {
+            (Some(since), _) => since,
+            (None, RetainHandling::DoNotSend) => Start::Now,
+            (None, RetainHandling::SendIfNew) if existing.is_some() => Start::Now,
+            (None, RetainHandling::Send | RetainHandling::SendIfNew) => Start::Baseline,
+        };
+        let feed = self.open(name, options, start)?;
+        // The new feed is there before the old one goes, so that nothing falls between them.
+        self.feeds.remove(name);
+        self.feeds.add(Told {
+            filter: name.into(),
+            feed,
+            refresh: None,
+            options,
+            identifier: common.identifier.clone(),
+            kind,
+            is_first_baseline: start != Start::Now,
+            spoke: false,
+        });
+        Ok(options.qos)
+    }
+
+    /// Whether a subscription that is made again goes on with its feed, so that nothing is lost `[MQTT-3.8.4-4]`. A tracked
+    /// one says itself where it goes on.
+    fn keeps_feed(&self, index: usize, kind: Kind, options: SubscribeOptions) -> bool {
+        let old = &self.feeds.subscriptions[index];
+        kind == Kind::Plain
+            && old.kind == Kind::Plain
+            && old.options.no_local == options.no_local
+            && mode(old.options.qos) == mode(options.qos)
+    }
+
+    /// Changes how an existing subscription is told, and tells its state once more if that is asked for
+    /// `[MQTT-3.8.4-3]`.
+    fn subscribe_again(
+        &mut self,
+        index: usize,
+        options: SubscribeOptions,
+        common: &Common,
+    ) -> Result<Qos, Refusal> {
+        let filter = self.feeds.subscriptions[index].filter.clone();
+        let refresh = if options.retain_handling == RetainHandling::Send {
+            let filter = to_filter(&filter)?;
+            Some(self.open_with(filter, Mode::Latest, Events::Ignore, false, Start::Baseline)?)
+        } else {
+            None
+        };
+        let told = &mut self.feeds.subscriptions[index];
+        told.options = options;
+        told.identifier.clone_from(&common.identifier);
+        let replaced = match refresh {
+            Some(refresh) => told.refresh.replace(refresh),
+            None => None,
+        };
+        if let Some(refresh) = refresh {
+            self.feeds.by_feed.insert(refresh, index);
+        }
+        if let Some(replaced) = replaced {
+            self.feeds.end_feed(replaced);
+        }
+        Ok(options.qos)
+    }
+
+    fn open(&mut self, name: &str, options: SubscribeOptions, start: Start) -> Result<FeedId, Refusal> {
+        let filter = to_filter(name.strip_prefix(FRAMES).unwrap_or(name))?;
+        // What may be lost is dropped, what may not be lost ends the subscription when it cannot be kept.
+        let events = if options.qos == Qos::AtMostOnce { Events::Drop } else { Events::End };
+        self.open_with(filter, mode(options.qos), events, options.no_local, start)
+    }
+
+    fn open_with(
+        &mut self,
+        filter: Filter,
+        mode: Mode,
+        events: Events,
+        no_local: bool,
+        start: Start,
+    ) -> Result<FeedId, Refusal> {
+        let no_local = no_local.then_some(self.writes.publisher);
+        let subscribe = EngineSubscribe { filter, start, mode, events, no_local };
+        let policy = self.local.shard.policy();
+        let permitted =
+            policy.authorize(&self.principal, subscribe).map_err(|denied| for_suback(of_denied(&denied)))?;
+        Ok(self.feeds.subscriber.subscribe(permitted))
+    }
+}
+
+/// `QoS` 0 gets the newest states, anything else every entry.
+fn mode(qos: Qos) -> Mode {
+    if qos == Qos::AtMostOnce { Mode::Latest } else { Mode::Every }
+}
+
+fn to_filter(name: &str) -> Result<Filter, Refusal> {
+    Filter::new(name).map_err(|error| Refusal::new(ReasonCode::TopicFilterInvalid, error.to_string()))
+}
+
+/// SUBACK has no code for a topic.
+fn for_suback(refusal: Refusal) -> Refusal {
+    match refusal.reason {
+        ReasonCode::TopicNameInvalid => Refusal::new(ReasonCode::TopicFilterInvalid, refusal.text),
+        _ => refusal,
+    }
+}
+
+fn granted_code(qos: Qos) -> ReasonCode {
+    match qos {
+        Qos::AtMostOnce => ReasonCode::Success,
+        Qos::AtLeastOnce => ReasonCode::GrantedQos1,
+        Qos::ExactlyOnce => ReasonCode::GrantedQos2,
+    }
+}

@@ -1,0 +1,160 @@
+//! Tracked subscriptions: where their messages stand in the history, and what the server says besides.
+//!
+//! A tracked message carries the user properties `rev`, `after` and `op`; the messages of one commit but the last also
+//! `more`. A baseline's messages carry `rev` and `op` only. Control messages say `sync`, `progress` and `reset` below
+//! `$feed/`. A filter below `$changes/` gets whole items as JSON instead, which every version can read.
+
+use std::fmt::Write as _;
+
+use dovetail_api::encode;
+use dovetail_engine::{Delivery, Item, ResetReason, Start};
+use dovetail_model::{Change, Revision};
+use dovetail_mqtt_proto::{Properties, PropertiesBuf, Property, ReasonCode};
+
+use crate::answer::Refusal;
+
+/// Where filters begin whose messages are items in JSON.
+pub(crate) const FRAMES: &str = "$changes/";
+/// The baseline is complete.
+const SYNC: &str = "$feed/sync";
+/// Nothing happened up to a revision.
+const PROGRESS: &str = "$feed/progress";
+/// What was told is void; a baseline follows.
+const RESET: &str = "$feed/reset";
+/// The user property of SUBSCRIBE that makes its subscriptions tracked.
+const SINCE: &str = "since";
+
+/// From where a tracked subscription starts; `None` for a plain one.
+///
+/// # Errors
+/// The user property `since` is there and says nothing that can be understood.
+pub(crate) fn since(properties: &Properties) -> Result<Option<Start>, Refusal> {
+    let Some((_, value)) = properties.user().find(|(name, _)| *name == SINCE) else { return Ok(None) };
+    match value {
+        "" => Ok(Some(Start::Baseline)),
+        "now" => Ok(Some(Start::Now)),
+        token => token.parse().map(|revision| Some(Start::After(revision))).map_err(|error| {
+            let text = format!("since is a revision, now, or empty: {error}");
+            Refusal::new(ReasonCode::ImplementationSpecificError, text)
+        }),
+    }
+}
+
+/// Puts the positions of one change of a delivery into `extra`; `more` changes of the same commit follow.
+pub(crate) fn position(extra: &mut PropertiesBuf, delivery: &Delivery, change: &Change, more: usize) {
+    let mut text = String::new();
+    user(extra, &mut text, "rev", delivery.rev);
+    user(extra, &mut text, "after", delivery.after);
+    let op = match change {
+        Change::Put(_) => "put",
+        Change::Delete(_) => "delete",
+        Change::Event(_) => "event",
+    };
+    push(extra, Property::User("op", op));
+    if more > 0 {
+        user(extra, &mut text, "more", more);
+    }
+}
+
+/// Puts where a resource of a baseline was last changed into `extra`.
+pub(crate) fn resource(extra: &mut PropertiesBuf, rev: Revision) {
+    user(extra, &mut String::new(), "rev", rev);
+    push(extra, Property::User("op", "put"));
+}
+
+fn user(extra: &mut PropertiesBuf, text: &mut String, name: &str, value: impl std::fmt::Display) {
+    text.clear();
+    // Writing to a string does not fail.
+    let _ = write!(text, "{value}");
+    push(extra, Property::User(name, text));
+}
+
+fn push(extra: &mut PropertiesBuf, property: Property<'_>) {
+    let pushed = extra.push(property);
+    debug_assert!(pushed.is_ok(), "short texts fit");
+}
+
+/// The control message for an item, as topic and payload; `None` for items that have none.
+pub(crate) fn control(item: &Item, filter: &str) -> Option<(&'static str, Vec<u8>)> {
+    let mut out = Vec::with_capacity(96);
+    out.extend_from_slice(b"{\"filter\":");
+    encode::string(&mut out, filter);
+    let topic = match item {
+        Item::BaselineEnd(rev) => {
+            member(&mut out, "rev", *rev);
+            SYNC
+        }
+        Item::Progress { after, rev } => {
+            member(&mut out, "after", *after);
+            member(&mut out, "rev", *rev);
+            PROGRESS
+        }
+        Item::Reset { reason, head } => {
+            out.extend_from_slice(b",\"reason\":");
+            encode::string(&mut out, reset_word(*reason));
+            member(&mut out, "rev", *head);
+            RESET
+        }
+        Item::BaselineBegin(_) | Item::Resource(_) | Item::Change(_) | Item::End(_) => return None,
+    };
+    out.push(b'}');
+    Some((topic, out))
+}
+
+fn member(out: &mut Vec<u8>, name: &str, revision: Revision) {
+    out.push(b',');
+    encode::string(out, name);
+    out.push(b':');
+    encode::token(out, revision);
+}
+
+/// An item as JSON, and the topic that it goes to: that of its (first) change below `$changes/`, or a control topic.
+pub(crate) fn frame(item: &Item, head: Revision) -> Option<(String, Vec<u8>)> {
+    let mut out = Vec::with_capacity(256);
+    let topic = match item {
+        Item::BaselineBegin(rev) => {
+            encode::baseline_begin(&mut out, *rev);
+            "$feed/baseline".to_owned()
+        }
+        Item::Resource(resource) => {
+            encode::item(&mut out, head.epoch, resource);
+            format!("{FRAMES}{}", resource.topic)
+        }
+        Item::BaselineEnd(rev) => {
+            encode::baseline_end(&mut out, *rev);
+            SYNC.to_owned()
+        }
+        Item::Change(delivery) => {
+            let changes = delivery.changes().map(|change| (number(change, delivery.rev), change));
+            encode::change(&mut out, delivery.after, delivery.rev, changes);
+            format!("{FRAMES}{}", delivery.changes().next()?.topic())
+        }
+        Item::Progress { after, rev } => {
+            encode::progress(&mut out, *after, *rev);
+            PROGRESS.to_owned()
+        }
+        Item::Reset { reason, head } => {
+            encode::reset(&mut out, *head, reset_word(*reason));
+            RESET.to_owned()
+        }
+        Item::End(_) => return None,
+    };
+    Some((topic, out))
+}
+
+/// The number of the commit that a change belongs to.
+fn number(change: &Change, rev: Revision) -> u64 {
+    match change {
+        Change::Put(resource) => resource.revision,
+        Change::Delete(tombstone) => tombstone.revision,
+        Change::Event(_) => rev.number,
+    }
+}
+
+fn reset_word(reason: ResetReason) -> &'static str {
+    match reason {
+        ResetReason::OtherEpoch => "epoch",
+        ResetReason::TooOld => "expired",
+        ResetReason::InTheFuture => "future",
+    }
+}

@@ -1,0 +1,52 @@
+//! What one connection has asked to write, on its way.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+
+use dovetail_auth::Authorized;
+use dovetail_engine::{Publish, PublisherId, Shard, Ticket};
+use dovetail_mqtt_proto::Receipt;
+
+/// Writes of one connection that may be on their way; more are not read.
+const WRITES: usize = 512;
+
+/// The writes and events of one connection that are on their way.
+pub(crate) struct Writes {
+    pub(crate) publisher: PublisherId,
+    /// In the order in which they came.
+    pub(crate) pending: VecDeque<(Ticket, Option<Receipt>)>,
+    /// An event that waits. Nothing is read while there is one, so there is never a second.
+    pub(crate) waiting: Option<WaitingEvent>,
+}
+
+pub(crate) enum WaitingEvent {
+    /// For the writes before it.
+    Held(Authorized<Publish>, Option<Receipt>),
+    /// For subscribers.
+    Sending(Pin<Box<dyn Future<Output = ()>>>, Option<Receipt>),
+}
+
+impl Writes {
+    pub(crate) fn new(publisher: PublisherId) -> Self {
+        Self { publisher, pending: VecDeque::new(), waiting: None }
+    }
+
+    /// Whether another message can be taken.
+    pub(crate) fn have_room(&self) -> bool {
+        self.waiting.is_none() && self.pending.len() < WRITES
+    }
+
+    /// Waits until everything is done, whatever comes of it.
+    pub(crate) async fn finish(self, shard: &Shard) {
+        for (ticket, _) in self.pending {
+            // The answer is for a client that has gone.
+            let _ = ticket.await;
+        }
+        match self.waiting {
+            Some(WaitingEvent::Held(event, _)) => shard.publish(event).await,
+            Some(WaitingEvent::Sending(sending, _)) => sending.await,
+            None => {}
+        }
+    }
+}
