@@ -30,16 +30,17 @@ mod write;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-pub use args::{Command, Completions, Connection, Delete, Get, List, Patch, Publish, Put, Via, Watch};
-use failure::Failure;
+use clap::Subcommand as _;
 
-/// Does what was typed. `program` is the whole command line interface that [`Command`] is a part of: shell
-/// completions are made from it.
-pub fn run(command: Command, program: clap::Command) -> ExitCode {
+pub use args::{Command, Completions, Connection, Delete, Get, List, Patch, Publish, Put, Via, Watch};
+pub use failure::Failure;
+
+/// Does what was typed. Completions are those of [`Command`] alone; a program with more commands makes its
+/// own with [`complete`].
+pub fn run(command: Command) -> ExitCode {
     let result = match command {
         Command::Completions(completions) => {
-            complete(&completions, program);
-            Ok(())
+            complete(&completions, Command::augment_subcommands(clap::Command::new("dovetail")))
         }
         other => wait_for(work(other)),
     };
@@ -50,6 +51,17 @@ pub fn run(command: Command, program: clap::Command) -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// Prints the completion script of `program`.
+///
+/// # Errors
+/// If standard output cannot be written.
+pub fn complete(completions: &Completions, mut program: clap::Command) -> Result<(), Failure> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(completions.shell, &mut program, name, &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }
 
 async fn work(command: Command) -> Result<(), Failure> {
@@ -68,12 +80,4 @@ async fn work(command: Command) -> Result<(), Failure> {
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::Output)?.block_on(work)
-}
-
-fn complete(completions: &Completions, mut program: clap::Command) {
-    let name = program.get_name().to_owned();
-    let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut program, name, &mut script);
-    // Nobody reads on: then nothing is missing.
-    let _ = std::io::stdout().write_all(&script);
 }
