@@ -79,9 +79,9 @@ impl OsDisk {
 
 impl Disk for OsDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let file =
-            File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
-        Ok(Box::new(OsFile(file)))
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        Ok(Box::new(OsFile(options.open(self.path(name))?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
