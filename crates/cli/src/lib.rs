@@ -30,17 +30,16 @@ mod write;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::Subcommand as _;
-
 pub use args::{Command, Completions, Connection, Delete, Get, List, Patch, Publish, Put, Via, Watch};
-pub use failure::Failure;
+use failure::Failure;
 
-/// Does what was typed. Completions are those of [`Command`] alone; a program with more commands makes its
-/// own with [`complete`].
-pub fn run(command: Command) -> ExitCode {
+/// Does what was typed. `program` is the whole command line interface that [`Command`] is a part of: shell
+/// completions are made from it.
+pub fn run(command: Command, program: clap::Command) -> ExitCode {
     let result = match command {
         Command::Completions(completions) => {
-            complete(&completions, Command::augment_subcommands(clap::Command::new("dovetail")))
+            complete(&completions, program);
+            Ok(())
         }
         other => wait_for(work(other)),
     };
@@ -51,17 +50,6 @@ pub fn run(command: Command) -> ExitCode {
             failure.code()
         }
     }
-}
-
-/// Prints the completion script of `program`.
-///
-/// # Errors
-/// If standard output cannot be written.
-pub fn complete(completions: &Completions, mut program: clap::Command) -> Result<(), Failure> {
-    let name = program.get_name().to_owned();
-    let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut program, name, &mut script);
-    Ok(std::io::stdout().write_all(&script)?)
 }
 
 async fn work(command: Command) -> Result<(), Failure> {
@@ -80,4 +68,12 @@ async fn work(command: Command) -> Result<(), Failure> {
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::Output)?.block_on(work)
+}
+
+fn complete(completions: &Completions, mut program: clap::Command) {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(completions.shell, &mut program, name, &mut script);
+    // Nobody reads on: then nothing is missing.
+    let _ = std::io::stdout().write_all(&script);
 }

@@ -108,9 +108,7 @@ impl Error {
             Self::Status { status, .. } => is_passing_status(*status),
             Self::Refused { code, .. } => matches!(
                 code,
-                // The server closed in good order, and will be back.
-                ReasonCode::Success
-                    | ReasonCode::ServerUnavailable
+                ReasonCode::ServerUnavailable
                     | ReasonCode::ServerBusy
                     | ReasonCode::QuotaExceeded
                     | ReasonCode::ConnectionRateExceeded
@@ -121,8 +119,6 @@ impl Error {
                     | ReasonCode::KeepAliveTimeout
                     | ReasonCode::AdministrativeAction
                     | ReasonCode::ReceiveMaximumExceeded
-                    | ReasonCode::MessageRateTooHigh
-                    | ReasonCode::MaximumConnectTime
             ),
             Self::BadField(_) | Self::NoPath(_) | Self::Unsendable(_) | Self::UnsendablePacket(_) => false,
         }

@@ -1,0 +1,76 @@
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use super::*;
+
+fn file(text: &str) -> (tempfile::NamedTempFile, Arguments) {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    let config = Some(file.path().to_owned());
+    (file, Arguments { config, ..Arguments::default() })
+}
+
+fn variables(list: &[(&str, &str)]) -> std::vec::IntoIter<(String, String)> {
+    list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<Vec<_>>().into_iter()
+}
+
+#[test]
+fn nothing_said_is_the_default() {
+    let config = Config::load(&Arguments::default(), variables(&[("PATH", "x")])).unwrap();
+    assert_eq!(config.listen, ["127.0.0.1:8080".parse().unwrap(), "127.0.0.1:1883".parse().unwrap()]);
+    assert_eq!(config.data.to_str(), Some("./dovetail-data"));
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
+    let (_file, mut arguments) = file(
+        "data = \"file\"\nshards = 3\n[history]\nage = \"2h\"\nrevisions = 5\n[limits]\npayload_bytes = 10\n",
+    );
+    arguments.data = Some("flag".into());
+    let environment = variables(&[("DOVETAIL__DATA", "env"), ("DOVETAIL__HISTORY__AGE", "7d")]);
+    let config = Config::load(&arguments, environment).unwrap();
+    assert_eq!(config.data.to_str(), Some("flag"));
+    assert_eq!(config.shards.get(), 3);
+    assert_eq!(config.engine.history.age, Duration::from_hours(24 * 7));
+    assert_eq!((config.engine.history.revisions, config.engine.payload_bytes), (5, 10));
+}
+
+#[test]
+fn all_problems_are_said_at_once_each_with_its_place() {
+    let (file, mut arguments) =
+        file("shards = 0\nlistn = []\n\n[history]\nage = \"soon\"\n[log]\nformat = \"xml\"\nfilter = true\n");
+    arguments.listen = vec!["0.0.0.0:80".to_owned(), "nonsense".to_owned()];
+    let environment = variables(&[("DOVETAIL__LIMITS__PAYLOAD_BYTES", "17000000")]);
+    let problems = Config::load(&arguments, environment).unwrap_err();
+    let name = file.path().display();
+    let expected = [
+        ("--listen".to_owned(), "neither authentication nor TLS"),
+        ("--listen".to_owned(), "`nonsense`"),
+        (format!("{name}:1"), "`shards` is a number from 1 to 256, not 0"),
+        (
+            "DOVETAIL__LIMITS__PAYLOAD_BYTES".to_owned(),
+            "`limits.payload_bytes` is a number from 1 to 16777216",
+        ),
+        (format!("{name}:5"), "`history.age` is a time like"),
+        (format!("{name}:8"), "`log.filter` is a text, not true or false"),
+        (format!("{name}:7"), "`log.format` is \"text\" or \"json\", not \"xml\""),
+        (format!("{name}:2"), "there is no setting `listn`"),
+    ];
+    assert_eq!(problems.0.len(), expected.len(), "{problems}");
+    for (problem, (origin, message)) in problems.0.iter().zip(expected) {
+        assert_eq!(problem.origin, origin);
+        assert!(problem.message.contains(message), "{} does not say {message}", problem.message);
+    }
+}
+
+#[test]
+fn what_is_not_toml_and_what_is_not_there_are_said_with_their_place() {
+    let (file, arguments) = file("data = \"x\"\nshards = = 3\n");
+    let problems = Config::load(&arguments, variables(&[])).unwrap_err();
+    assert_eq!(problems.0[0].origin, format!("{}:2", file.path().display()));
+    let missing = Arguments { config: Some("/nowhere/dovetail.toml".into()), ..Arguments::default() };
+    let problems = Config::load(&missing, variables(&[])).unwrap_err();
+    assert!(problems.0[0].message.contains("cannot read /nowhere/dovetail.toml"), "{problems}");
+}

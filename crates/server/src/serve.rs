@@ -1,0 +1,137 @@
+//! The server: the rooms put together, and how it stops.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dovetail_auth::Policy;
+use dovetail_door_mqtt::Door as MqttDoor;
+use dovetail_engine::{Clock, Engine, Running};
+use dovetail_model::Revision;
+use dovetail_net::{Drain, Listener, Shards, accept};
+
+use crate::config::Config;
+use crate::data::{self, DataError};
+use crate::service::Doors;
+
+/// How long connections may take to end once stopping has begun.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data cannot be served.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// Threads cannot be made.
+    #[error("the operating system gives no threads")]
+    Threads(#[source] io::Error),
+}
+
+/// A running server. Stop it with [`Server::stop`]; dropped, it dies like a killed process, which
+/// loses nothing that was acknowledged.
+#[derive(Debug)]
+pub struct Server {
+    engine: Engine,
+    running: Running,
+    shards: Shards,
+    drain: Drain,
+    mqtt: MqttDoor,
+    addresses: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Starts a server. Call it in a tokio runtime, which accepts the connections; everything else
+    /// has threads of its own.
+    ///
+    /// # Errors
+    /// When the data cannot be opened or an address cannot be listened on. Nothing is left behind.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        // First the addresses: a second server on the same ports does not wait for its data.
+        let listeners = listen(&config.listen)?;
+        let addresses = listeners.iter().map(Listener::address).collect();
+        let (journal, recovered) = data::open(&config.data, config.journal.clone())?;
+        let (engine, running) =
+            Engine::start(journal, recovered, Policy::loopback(), Clock::system(), config.engine.clone())
+                .map_err(StartError::Threads)?;
+        let drain = Drain::new();
+        let mqtt = MqttDoor::new(dovetail_door_mqtt::Options {
+            payload_bytes: config.engine.payload_bytes,
+            ..dovetail_door_mqtt::Options::default()
+        });
+        let shards = start_shards(config, &engine, &mqtt, &drain).map_err(StartError::Threads)?;
+        for listener in listeners {
+            let accepting = accept(listener, shards.dispatcher(), drain.draining());
+            tokio::spawn(async move {
+                if let Err(error) = accepting.await {
+                    tracing::error!(%error, "a listener failed");
+                }
+            });
+        }
+        Ok(Self { engine, running, shards, drain, mqtt, addresses })
+    }
+
+    /// The addresses that are listened on, in the order of the configuration, with the ports that
+    /// the system chose.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The revision that the server is at.
+    pub fn head(&self) -> Revision {
+        self.engine.head()
+    }
+
+    /// The engine behind the doors.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Takes no more connections, ends the ones there are when they can, finishes every write that
+    /// was accepted, and closes the journal.
+    pub async fn stop(self) {
+        self.drain.begin();
+        self.mqtt.shut_down();
+        self.shards.stop(GRACE).await;
+        let running = self.running;
+        // The last writes may still be on their way to the disk.
+        if tokio::task::spawn_blocking(move || running.stop()).await.is_err() {
+            tracing::error!("the engine did not stop");
+        }
+    }
+}
+
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<Listener>, StartError> {
+    addresses
+        .iter()
+        .map(|&address| Listener::bind(address).map_err(|source| StartError::Listen { address, source }))
+        .collect()
+}
+
+fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain) -> io::Result<Shards> {
+    let counters = Arc::new(dovetail_net::Counters::default());
+    let options =
+        dovetail_net::Options { connections: config.connections, ..dovetail_net::Options::default() };
+    let http = dovetail_door_http::Settings {
+        body_bytes: config.engine.payload_bytes,
+        ..dovetail_door_http::Settings::default()
+    };
+    let http = dovetail_door_http::Shared::new(engine.clone(), http, None);
+    let (engine, draining, mqtt) = (engine.clone(), drain.draining(), mqtt.clone());
+    Shards::start(config.shards, options, drain.draining(), counters, move |_| {
+        let shard = engine.shard();
+        Doors {
+            http: dovetail_door_http::Door::new(shard.clone(), Arc::clone(&http), draining.clone()),
+            mqtt: mqtt.local(shard),
+        }
+    })
+}
