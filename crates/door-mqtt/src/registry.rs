@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use dovetail_mqtt_proto::ReasonCode;
 use futures_util::task::AtomicWaker;
@@ -52,6 +52,8 @@ pub(crate) struct Claim {
     holder: Arc<Holder>,
     /// Who held it before and has not gone yet.
     predecessor: Option<Arc<Holder>>,
+    /// Who is woken by an order. Kept so that the same waker is not registered in every round.
+    listener: Option<Waker>,
 }
 
 impl Registry {
@@ -87,7 +89,7 @@ impl Claim {
             predecessor.tell(ReasonCode::SessionTakenOver);
         }
         drop(holders);
-        Some(Self { shared: Arc::clone(shared), name, holder, predecessor })
+        Some(Self { shared: Arc::clone(shared), name, holder, predecessor, listener: None })
     }
 
     /// Ready when the predecessor has gone.
@@ -103,10 +105,12 @@ impl Claim {
     }
 
     /// The reason with which the holder is to go, if it is.
-    pub(crate) fn order(&self, cx: &Context<'_>) -> Option<ReasonCode> {
-        if self.holder.order.load(Ordering::SeqCst) == 0 {
+    pub(crate) fn order(&mut self, cx: &Context<'_>) -> Option<ReasonCode> {
+        if !self.listener.as_ref().is_some_and(|listener| listener.will_wake(cx.waker())) {
             self.holder.ordered.register(cx.waker());
+            self.listener = Some(cx.waker().clone());
         }
+        // Looked at after the registration, so that no order falls between the two.
         ReasonCode::from_u8(self.holder.order.load(Ordering::SeqCst)).filter(|reason| reason.is_error())
     }
 }

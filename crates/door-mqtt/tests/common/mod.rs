@@ -216,6 +216,16 @@ impl Client {
         tokio::time::timeout(PATIENCE, stream.write_all(bytes)).await.expect("the server reads").unwrap();
     }
 
+    /// Like [`Client::send_bytes`], to a server that may have closed the connection.
+    pub async fn try_send_bytes(&mut self, bytes: &[u8]) {
+        let stream = self.stream.as_mut().unwrap();
+        let written =
+            tokio::time::timeout(PATIENCE, stream.write_all(bytes)).await.expect("the server reads");
+        if let Err(error) = written {
+            assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+        }
+    }
+
     /// The next packet; `None` when the server has closed the connection.
     pub async fn next_or_end(&mut self) -> Option<Packet> {
         let mut buffer = [0; 4096];
