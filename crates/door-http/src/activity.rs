@@ -1,31 +1,33 @@
 //! What a connection is doing, as its deadlines see it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf as _, Bytes};
+use http::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
-use std::io;
-
-/// Bytes that tell HTTP/2 from HTTP/1.1 (RFC 9113 §3.4).
-pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use crate::payload::Payload;
 
 /// The state of one connection. Shared by its driver, its socket and its responses, which are all
 /// on one thread.
-#[derive(Debug)]
 pub(crate) struct Activity {
     in_flight: Cell<usize>,
     /// Since when no request is in flight.
     idle_since: Cell<Instant>,
     /// Since when bytes of a request have been coming that is not whole yet.
     reading_since: Cell<Option<Instant>>,
+    /// Since when the socket takes nothing although there is something to write.
+    blocked_since: Cell<Option<Instant>>,
+    /// An answer that takes the connection over.
+    takeover: RefCell<Option<Response<Payload>>>,
 }
 
 /// Marks a request as being worked on while it lives.
-#[derive(Debug)]
 pub(crate) struct InFlight(Rc<Activity>);
 
 impl Activity {
@@ -34,6 +36,8 @@ impl Activity {
             in_flight: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             reading_since: Cell::new(reading_since),
+            blocked_since: Cell::new(None),
+            takeover: RefCell::new(None),
         })
     }
 
@@ -48,12 +52,34 @@ impl Activity {
         self.in_flight.get() > 0
     }
 
+    /// Whether everything that was answered so far is with the socket.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.blocked_since.get().is_none()
+    }
+
+    pub(crate) fn blocked_since(&self) -> Option<Instant> {
+        self.blocked_since.get()
+    }
+
     pub(crate) fn idle_since(&self) -> Instant {
         self.idle_since.get()
     }
 
     pub(crate) fn reading_since(&self) -> Option<Instant> {
         self.reading_since.get()
+    }
+
+    /// Leaves an answer that is to have the socket for itself.
+    pub(crate) fn take_over(&self, response: Response<Payload>) {
+        *self.takeover.borrow_mut() = Some(response);
+    }
+
+    pub(crate) fn is_taken_over(&self) -> bool {
+        self.takeover.borrow().is_some()
+    }
+
+    pub(crate) fn takeover(&self) -> Option<Response<Payload>> {
+        self.takeover.borrow_mut().take()
     }
 
     fn note_read(&self) {
@@ -73,19 +99,30 @@ impl Drop for InFlight {
     }
 }
 
-/// A socket that notes when it is read, with the bytes that were read to tell the version.
+/// A socket that notes what is done with it, behind bytes that were read from it before.
 pub(crate) struct Watched<I> {
     io: I,
-    prefix: [u8; PREFACE.len()],
-    /// How much of the prefix there is, and how much of it has been given.
-    filled: usize,
-    given: usize,
+    before: Bytes,
     activity: Rc<Activity>,
 }
 
 impl<I> Watched<I> {
-    pub(crate) fn new(io: I, prefix: [u8; PREFACE.len()], filled: usize, activity: Rc<Activity>) -> Self {
-        Self { io, prefix, filled, given: 0, activity }
+    pub(crate) fn new(io: I, before: Bytes, activity: Rc<Activity>) -> Self {
+        Self { io, before, activity }
+    }
+
+    pub(crate) fn into_inner(self) -> I {
+        self.io
+    }
+
+    fn note_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let blocked = &self.activity.blocked_since;
+        if written.is_ready() {
+            blocked.set(None);
+        } else if blocked.get().is_none() {
+            blocked.set(Some(Instant::now()));
+        }
+        written
     }
 }
 
@@ -96,10 +133,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.given < this.filled {
-            let end = this.filled.min(this.given + buf.remaining());
-            buf.put_slice(&this.prefix[this.given..end]);
-            this.given = end;
+        if this.before.has_remaining() {
+            let some = this.before.split_to(this.before.len().min(buf.remaining()));
+            buf.put_slice(&some);
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
@@ -113,7 +149,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, data)
+        let written = Pin::new(&mut self.io).poll_write(cx, data);
+        self.note_write(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -129,7 +166,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         cx: &mut Context<'_>,
         data: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, data)
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, data);
+        self.note_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {

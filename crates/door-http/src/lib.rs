@@ -6,12 +6,13 @@
 //!
 //! Files by role:
 //!
-//! * a connection: `serve` (limits, deadlines, draining), `activity` (what the deadlines look at)
+//! * a connection: `serve` (limits, draining), `deadlines`, `activity` (what they look at), `takeover`
+//!   (event streams write to the socket themselves)
 //! * a request: `route` (which of the following), `call` (what they see of it), `query`, `fields`,
 //!   `negotiate`, `conditions`, `body`
 //! * reading: `get`, `collection` with `pages`, `since`, `sse` with `read` (what they share)
 //! * writing: `put`, `patch`, `delete`, `post` with `write` (what they share), `batch`, `publish`
-//! * the answer: `payload`, `headers`, `problem` (the one table from errors to status codes)
+//! * the answer: `payload`, `sending`, `headers`, `problem` (the one table from errors to status codes)
 //! * the server's own pages: `own`
 
 mod activity;
@@ -20,6 +21,7 @@ mod body;
 mod call;
 mod collection;
 mod conditions;
+mod deadlines;
 mod delete;
 mod door;
 mod fields;
@@ -37,9 +39,11 @@ mod put;
 mod query;
 mod read;
 mod route;
+mod sending;
 mod serve;
 mod since;
 mod sse;
+mod takeover;
 mod write;
 
 pub use door::{Door, Requests, Settings, Shared};

@@ -1,13 +1,8 @@
 //! The body of a response.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-
-use crate::activity::InFlight;
 
 /// What a response carries.
 pub(crate) enum Payload {
@@ -15,55 +10,12 @@ pub(crate) enum Payload {
     Whole(Bytes),
     /// Made while it is sent.
     Stream(Box<dyn Chunks>),
+    /// Made while it is sent, for as long as the client stays.
+    Feed(Box<dyn Chunks>),
 }
 
 /// A body that is made while it is sent. Each chunk is one gathered write.
 pub(crate) trait Chunks {
     /// The next chunk, which is never empty; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>>;
-}
-
-/// A payload, and the mark that its request is in flight until it is sent.
-pub(crate) struct Sending {
-    payload: Payload,
-    _in_flight: InFlight,
-}
-
-impl Sending {
-    pub(crate) fn new(payload: Payload, in_flight: InFlight) -> Self {
-        Self { payload, _in_flight: in_flight }
-    }
-}
-
-impl Body for Sending {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let chunk = match &mut self.payload {
-            Payload::Empty => None,
-            Payload::Stream(chunks) => ready!(chunks.poll_chunk(cx)).map(Bytes::from),
-            Payload::Whole(bytes) => {
-                let bytes = std::mem::take(bytes);
-                self.payload = Payload::Empty;
-                Some(bytes)
-            }
-        };
-        Poll::Ready(chunk.map(|chunk| Ok(Frame::data(chunk))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self.payload, Payload::Empty)
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.payload {
-            Payload::Empty => SizeHint::with_exact(0),
-            Payload::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Payload::Stream(_) => SizeHint::default(),
-        }
-    }
 }

@@ -35,6 +35,7 @@ pub(crate) async fn answer(
     if call.is_head() {
         leave_out_body(&mut response);
     }
+    door.tally.count(response.status());
     response
 }
 

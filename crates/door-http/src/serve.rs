@@ -1,33 +1,36 @@
-//! The life of a connection: which version, its deadlines, and how it drains.
+//! The life of a connection: which version, its buffers, and how it drains.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
 
+use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_model::limits;
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
-use crate::activity::{Activity, PREFACE, Watched};
+use crate::activity::{Activity, Watched};
+use crate::deadlines::{Deadlines, Due};
 use crate::door::{Door, Inner};
-use crate::payload::Sending;
-use crate::route;
+use crate::payload::Payload;
+use crate::sending::Sending;
+use crate::{route, takeover};
 
+/// Bytes that tell HTTP/2 from HTTP/1.1 (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Bytes that hyper may buffer of a connection in either direction.
 const BUFFER_BYTES: usize = 128 << 10;
 /// Requests of one HTTP/2 connection that may be in flight.
 const STREAMS: u32 = 128;
-/// How long a connection that was asked to end may take for it while nothing is in flight.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs the streams of HTTP/2 as local tasks of the shard.
 #[derive(Clone, Copy)]
@@ -39,45 +42,46 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Local {
     }
 }
 
+/// How a turn of hyper with an HTTP/1.1 connection ends.
+enum Turn<I> {
+    /// The connection is over.
+    Done,
+    /// It idles: the socket without the buffers, and what was read of a next request.
+    Idle(I, Bytes),
+    /// An answer takes the socket over.
+    Takeover(I, Response<Payload>),
+}
+
 impl Door {
     /// Serves one connection until it ends: HTTP/1.1 or HTTP/2 with prior knowledge, told apart by
     /// the preface. Runs in a `LocalSet`.
     ///
     /// It ends when the client ends it, when a deadline passes, or, with what is in flight
-    /// finished, when draining begins.
+    /// finished, when draining begins. An idle HTTP/1.1 connection holds no buffers.
     pub async fn serve<I: AsyncRead + AsyncWrite + Unpin + 'static>(&self, mut io: I, peer: IpAddr) {
+        let door = &self.0;
+        let principal = Principal::anonymous(peer);
         let mut prefix = [0; PREFACE.len()];
-        let read = read_preface(&mut io, &mut prefix);
-        let Ok(Ok(filled)) = tokio::time::timeout(self.0.settings().headers_within, read).await else {
+        let first = read_preface(&mut io, &mut prefix);
+        let Ok(Ok(filled)) = tokio::time::timeout(door.settings().headers_within, first).await else {
             return;
         };
-        let is_http2 = prefix == *PREFACE;
-        let activity = Activity::new((!is_http2).then(Instant::now));
-        let io = TokioIo::new(Watched::new(io, prefix, filled, Rc::clone(&activity)));
-        let (door, noted, principal) = (Rc::clone(&self.0), Rc::clone(&activity), Principal::anonymous(peer));
-        let service = service_fn(move |request: http::Request<Incoming>| {
-            let (door, principal, in_flight) = (Rc::clone(&door), principal.clone(), noted.begin());
-            async move {
-                let response = route::answer(&door, &principal, request).await;
-                door.tally.count(response.status());
-                Ok::<_, Infallible>(response.map(|payload| Sending::new(payload, in_flight)))
+        if prefix == *PREFACE {
+            return http2(door, principal, io).await;
+        }
+        let mut before = Bytes::copy_from_slice(&prefix[..filled]);
+        loop {
+            match http1(door, principal.clone(), io, before).await {
+                Turn::Done => return,
+                Turn::Takeover(socket, response) => return takeover::run(socket, response).await,
+                Turn::Idle(socket, rest) => (io, before) = (socket, rest),
             }
-        });
-        let deadlines = Deadlines::new(&self.0, &activity, is_http2);
-        if is_http2 {
-            let connection = http2::Builder::new(Local)
-                .max_concurrent_streams(STREAMS)
-                .max_header_list_size(limits::HTTP_HEADER_BYTES as u32)
-                .max_send_buf_size(BUFFER_BYTES)
-                .serve_connection(io, service);
-            drive(&self.0, connection, http2::Connection::graceful_shutdown, deadlines).await;
-        } else {
-            let connection = http1::Builder::new()
-                .header_read_timeout(None)
-                .max_header_size(limits::HTTP_HEADER_BYTES)
-                .max_buf_size(BUFFER_BYTES)
-                .serve_connection(io, service);
-            drive(&self.0, connection, http1::Connection::graceful_shutdown, deadlines).await;
+            if before.is_empty() {
+                match parked(door, &mut io).await {
+                    Some(first) => before = first,
+                    None => return,
+                }
+            }
         }
     }
 }
@@ -95,33 +99,52 @@ async fn read_preface(io: &mut (impl AsyncRead + Unpin), prefix: &mut [u8; 24]) 
     Ok(filled)
 }
 
-/// Polls a connection until it ends or has to.
-async fn drive<C>(door: &Inner, connection: C, wind_down: fn(Pin<&mut C>), mut deadlines: Deadlines)
-where
-    C: Future<Output = hyper::Result<()>>,
-{
+/// Waits for the next request on an idle connection; `None` when it is to end.
+async fn parked(door: &Inner, io: &mut (impl AsyncRead + Unpin)) -> Option<Bytes> {
+    let mut first = [0; PREFACE.len()];
+    let left = Deadlines::left_when_parked(door.settings());
+    tokio::select! {
+        read = io.read(&mut first) => match read {
+            Ok(more @ 1..) => Some(Bytes::copy_from_slice(&first[..more])),
+            _ => None,
+        },
+        () = tokio::time::sleep(left) => None,
+        () = door.draining.begun() => None,
+    }
+}
+
+async fn http2<I: AsyncRead + AsyncWrite + Unpin + 'static>(door: &Rc<Inner>, principal: Principal, io: I) {
+    let activity = Activity::new(None);
+    let io = TokioIo::new(Watched::new(io, Bytes::from_static(PREFACE), Rc::clone(&activity)));
+    let (inner, noted) = (Rc::clone(door), Rc::clone(&activity));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (door, principal, in_flight) = (Rc::clone(&inner), principal.clone(), noted.begin());
+        async move {
+            let response = route::answer(&door, &principal, request).await;
+            Ok::<_, Infallible>(response.map(|payload| Sending::new(payload, in_flight)))
+        }
+    });
+    let connection = http2::Builder::new(Local)
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(limits::HTTP_HEADER_BYTES as u32)
+        .max_send_buf_size(BUFFER_BYTES)
+        .serve_connection(io, service);
+    let mut deadlines = Deadlines::for_http2(door.settings(), activity);
     let mut connection = pin!(connection);
     let mut draining = pin!(door.draining.begun());
-    let mut is_ending = false;
     poll_fn(|cx| {
         loop {
             // What goes wrong with a connection is the client's doing or the network's: it is over.
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
-            if !is_ending && draining.as_mut().poll(cx).is_ready() {
-                is_ending = true;
-                deadlines.end();
-                wind_down(connection.as_mut());
-                continue;
-            }
+            let is_told_to_end = !deadlines.is_ending() && draining.as_mut().poll(cx).is_ready();
             match deadlines.poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Due::Close) => return Poll::Ready(()),
-                Poll::Ready(Due::WindDown) => {
-                    is_ending = true;
+                Poll::Ready(Due::Close | Due::Park) => return Poll::Ready(()),
+                Poll::Pending if !is_told_to_end => return Poll::Pending,
+                Poll::Ready(Due::WindDown) | Poll::Pending => {
                     deadlines.end();
-                    wind_down(connection.as_mut());
+                    connection.as_mut().graceful_shutdown();
                 }
             }
         }
@@ -129,76 +152,75 @@ where
     .await;
 }
 
-/// The deadlines of a connection. One timer serves all of them; it is set back only when the next
-/// deadline is before the one it is set to, so that a busy connection does not touch it.
-struct Deadlines {
-    activity: Rc<Activity>,
-    keep_alive: Duration,
-    /// `None` for HTTP/2, where bytes that are no request come all the time; there the first
-    /// request and then each further one has to come within the keep-alive.
-    headers_within: Option<Duration>,
-    /// The connection was asked to end at this time.
-    ending_since: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+/// Lets hyper have the connection until it idles, ends, or is taken over.
+async fn http1<I>(door: &Rc<Inner>, principal: Principal, io: I, before: Bytes) -> Turn<I>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let activity = Activity::new(Some(Instant::now()));
+    let io = TokioIo::new(Watched::new(io, before, Rc::clone(&activity)));
+    let (inner, noted) = (Rc::clone(door), Rc::clone(&activity));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (door, principal, activity) = (Rc::clone(&inner), principal.clone(), Rc::clone(&noted));
+        let in_flight = activity.begin();
+        async move {
+            let response = route::answer(&door, &principal, request).await;
+            if matches!(response.body(), Payload::Feed(_)) {
+                activity.take_over(response);
+                return pending().await;
+            }
+            Ok::<_, Infallible>(response.map(|payload| Sending::new(payload, in_flight)))
+        }
+    });
+    let connection = http1::Builder::new()
+        .header_read_timeout(None)
+        .max_header_size(limits::HTTP_HEADER_BYTES)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(io, service);
+    run_http1(door, connection, &activity).await
 }
 
-/// What a deadline asks for.
-enum Due {
-    /// The connection has been idle long enough: let it end in order.
-    WindDown,
-    /// The client is too slow: close.
-    Close,
-}
-
-impl Deadlines {
-    fn new(door: &Inner, activity: &Rc<Activity>, is_http2: bool) -> Self {
-        Self {
-            activity: Rc::clone(activity),
-            keep_alive: door.settings().keep_alive,
-            headers_within: (!is_http2).then_some(door.settings().headers_within),
-            ending_since: None,
-            timer: None,
-        }
-    }
-
-    /// The connection was asked to end.
-    fn end(&mut self) {
-        self.ending_since = Some(Instant::now());
-    }
-
-    /// The next deadline, if nothing changes before it.
-    fn next(&self) -> Option<(Instant, Due)> {
-        if self.activity.is_busy() {
-            return None;
-        }
-        let idle_since = self.activity.idle_since();
-        let headers = self
-            .headers_within
-            .and_then(|within| self.activity.reading_since().map(|since| (since + within, Due::Close)));
-        let idle = match self.ending_since {
-            Some(since) => (since.max(idle_since) + FAREWELL, Due::Close),
-            None => (idle_since + self.keep_alive, Due::WindDown),
-        };
-        match headers {
-            Some(headers) if headers.0 <= idle.0 => Some(headers),
-            _ => Some(idle),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Due> {
+async fn run_http1<I, S>(
+    door: &Inner,
+    mut connection: http1::Connection<TokioIo<Watched<I>>, S>,
+    activity: &Rc<Activity>,
+) -> Turn<I>
+where
+    I: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: HttpService<Incoming, ResBody = Sending> + Unpin,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut deadlines = Deadlines::for_http1(door.settings(), Rc::clone(activity));
+    let mut draining = pin!(door.draining.begun());
+    let is_over = poll_fn(|cx| {
         loop {
-            let Some((at, due)) = self.next() else { return Poll::Pending };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            if timer.deadline() > at {
-                timer.as_mut().reset(at);
+            if std::pin::Pin::new(&mut connection).poll(cx).is_ready() {
+                return Poll::Ready(true);
             }
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+            // What hyper has not written yet would be lost with it.
+            if activity.is_taken_over() && activity.is_flushed() {
+                return Poll::Ready(false);
             }
-            if Instant::now() >= at {
-                return Poll::Ready(due);
+            let is_told_to_end = !deadlines.is_ending() && draining.as_mut().poll(cx).is_ready();
+            match deadlines.poll(cx) {
+                Poll::Ready(Due::Close) => return Poll::Ready(true),
+                Poll::Ready(Due::Park) => return Poll::Ready(false),
+                Poll::Pending if !is_told_to_end => return Poll::Pending,
+                Poll::Ready(Due::WindDown) | Poll::Pending => {
+                    deadlines.end();
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
             }
-            timer.as_mut().reset(at);
         }
+    })
+    .await;
+    if is_over {
+        return Turn::Done;
+    }
+    let parts = connection.into_parts();
+    let io = parts.io.into_inner().into_inner();
+    match activity.takeover() {
+        Some(response) => Turn::Takeover(io, response),
+        None => Turn::Idle(io, parts.read_buf),
     }
 }

@@ -59,7 +59,7 @@ pub(crate) async fn answer(call: &Call<'_>, filter: Filter) -> Answer<Response<P
     let draining = call.door.draining.clone();
     let progress_every = call.door.settings().progress_every;
     call.door.tally.stream_opened();
-    *response.body_mut() = Payload::Stream(Box::new(Stream {
+    *response.body_mut() = Payload::Feed(Box::new(Stream {
         subscriber,
         feed,
         epoch: shard.head().epoch,

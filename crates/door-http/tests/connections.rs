@@ -17,6 +17,12 @@ fn paused<F: Future<Output = ()>>(script: impl FnOnce(std::rc::Rc<World>) -> F) 
     with_everything(Settings::default(), Options::default(), MemoryOptions::default(), true, script);
 }
 
+/// Lets so many seconds pass on a clock that stands.
+async fn pass(seconds: u64) {
+    let forever = std::future::pending::<()>();
+    let _ = tokio::time::timeout(Duration::from_secs(seconds), forever).await;
+}
+
 /// Reads until the text ends with `end`.
 async fn read_until(io: &mut DuplexStream, end: &str) -> String {
     let mut text = String::new();
@@ -243,5 +249,74 @@ fn a_new_connection_while_draining_ends() {
         let (seconds, answer) = closes_after(&world, b"GET /-/ready HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(seconds <= 10);
         assert!(answer.is_empty() || answer.contains(ProblemType::ShuttingDown.name()), "{answer}");
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_cut_off_and_a_slow_one_is_not() {
+    script(|world| async move {
+        for n in 0..40 {
+            world.put(&format!("/big/{n:02}"), &"x".repeat(100_000)).await;
+        }
+        tokio::time::pause();
+        let get = b"GET /big/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let mut stalled = world.connect();
+        stalled.write_all(get).await.unwrap();
+        pass(61).await;
+        let cut = raw_to_end(&mut stalled).await;
+        assert!(cut.len() < 1_000_000, "{} bytes", cut.len());
+
+        let mut slow = world.connect();
+        slow.write_all(get).await.unwrap();
+        let (mut all, mut piece) = (0, vec![0; 64 << 10]);
+        loop {
+            pass(30).await;
+            match slow.read(&mut piece).await.unwrap() {
+                0 => break,
+                more => all += more,
+            }
+        }
+        assert!(all > 4_000_000, "{all} bytes");
+    });
+}
+
+#[test]
+fn requests_on_a_parked_connection_are_answered_like_others() {
+    paused(|world| async move {
+        let mut io = world.connect();
+        io.write_all(b"GET /-/health HTTP/1.1\r\nHost: x\r\n\r\nGET /-/he").await.unwrap();
+        read_until(&mut io, "{\"status\":\"up\"}").await;
+        // What was read of the second request while the first was answered is not lost.
+        pass(5).await;
+        io.write_all(b"alth HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        read_until(&mut io, "{\"status\":\"up\"}").await;
+        for pause in [0, 2, 40] {
+            pass(pause).await;
+            io.write_all(b"GET /-/health HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            read_until(&mut io, "{\"status\":\"up\"}").await;
+        }
+        pass(5).await;
+        world.drain.begin();
+        assert_eq!(raw_to_end(&mut io).await, b"", "a parked connection drains");
+    });
+}
+
+#[test]
+fn a_stream_has_the_connection_for_itself() {
+    script(|world| async move {
+        world.put("/a", "1").await;
+        let mut io = world.connect();
+        let both = "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n";
+        io.write_all(both.as_bytes()).await.unwrap();
+        let start = read_until(&mut io, "event: sync\n").await;
+        assert!(start.starts_with("HTTP/1.1 200 OK\r\n"));
+        let stream = &start[start.rfind("HTTP/1.1 200").unwrap()..];
+        assert!(stream.contains("\r\nconnection: close\r\n") && stream.contains("\r\ndate: "), "{stream}");
+        assert!(!stream.contains("transfer-encoding"));
+        // A client that closes ends the stream at once, without anything being said.
+        drop(io);
+        while world.shared.requests().streams > 0 {
+            tokio::task::yield_now().await;
+        }
     });
 }
