@@ -12,7 +12,7 @@ const ADVICE: Style = AnsiColor::Cyan.on_default();
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The command line contradicts itself.
     Usage(&'static str),
     /// The address of the server is none.
@@ -33,12 +33,12 @@ impl Failure {
     }
 
     /// The code that tells a script what to make of it.
-    pub(crate) fn code(&self) -> ExitCode {
+    pub fn code(&self) -> ExitCode {
         ExitCode::from(self.number())
     }
 
     /// Says what went wrong, where, and what can be done.
-    pub(crate) fn explain(&self, out: &mut impl Write) {
+    pub fn explain(&self, out: &mut impl Write) {
         if self.is_reader_gone() {
             return;
         }

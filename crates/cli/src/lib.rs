@@ -31,16 +31,13 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 pub use args::{Command, Completions, Connection, Delete, Get, List, Patch, Publish, Put, Via, Watch};
-use failure::Failure;
+pub use failure::Failure;
 
-/// Does what was typed. `program` is the whole command line interface that [`Command`] is a part of: shell
-/// completions are made from it.
+/// Does what was typed. `program` is the whole command line that [`Command`] is a part of; completions are
+/// those of it.
 pub fn run(command: Command, program: clap::Command) -> ExitCode {
     let result = match command {
-        Command::Completions(completions) => {
-            complete(&completions, program);
-            Ok(())
-        }
+        Command::Completions(completions) => complete(&completions, program),
         other => wait_for(work(other)),
     };
     match result {
@@ -50,6 +47,14 @@ pub fn run(command: Command, program: clap::Command) -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// Prints the completion script of `program`.
+fn complete(completions: &Completions, mut program: clap::Command) -> Result<(), Failure> {
+    let name = program.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(completions.shell, &mut program, name, &mut script);
+    Ok(std::io::stdout().write_all(&script)?)
 }
 
 async fn work(command: Command) -> Result<(), Failure> {
@@ -68,12 +73,4 @@ async fn work(command: Command) -> Result<(), Failure> {
 fn wait_for(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(Failure::Output)?.block_on(work)
-}
-
-fn complete(completions: &Completions, mut program: clap::Command) {
-    let name = program.get_name().to_owned();
-    let mut script = Vec::new();
-    clap_complete::generate(completions.shell, &mut program, name, &mut script);
-    // Nobody reads on: then nothing is missing.
-    let _ = std::io::stdout().write_all(&script);
 }

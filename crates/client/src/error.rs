@@ -108,7 +108,9 @@ impl Error {
             Self::Status { status, .. } => is_passing_status(*status),
             Self::Refused { code, .. } => matches!(
                 code,
-                ReasonCode::ServerUnavailable
+                // The server closed in good order, and will be back.
+                ReasonCode::Success
+                    | ReasonCode::ServerUnavailable
                     | ReasonCode::ServerBusy
                     | ReasonCode::QuotaExceeded
                     | ReasonCode::ConnectionRateExceeded
@@ -119,6 +121,8 @@ impl Error {
                     | ReasonCode::KeepAliveTimeout
                     | ReasonCode::AdministrativeAction
                     | ReasonCode::ReceiveMaximumExceeded
+                    | ReasonCode::MessageRateTooHigh
+                    | ReasonCode::MaximumConnectTime
             ),
             Self::BadField(_) | Self::NoPath(_) | Self::Unsendable(_) | Self::UnsendablePacket(_) => false,
         }

@@ -13,7 +13,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, head
 use http_body_util::Full;
 
 use crate::error::Error;
-use crate::feed::{Via, Watch, WatchOptions};
 use crate::http::Http;
 use crate::server::{AddressError, Credentials, Server};
 use crate::traffic::Traffic;
@@ -345,11 +344,6 @@ impl Client {
         let options = Options { idempotency_key: idempotency_key.map(Into::into), ..Options::default() };
         let (_, _, body) = self.write(carrying(Method::POST, "/-/batch", document)?, &options).await?;
         Ok(Answer::decode(&body)?)
-    }
-
-    /// Follows `filter`. No connection is made before [`Watch::next`] is awaited.
-    pub fn watch(&self, filter: Filter, via: Via, options: WatchOptions) -> Watch {
-        Watch::new(self.clone(), filter, via, options)
     }
 
     /// The collection of one name: its URL gives the representation and not a collection.

@@ -4,9 +4,9 @@
 //! the cost does not show, and no type parameter climbs through the engine.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One directory with files in it. What an operation did is durable only after the sync that
@@ -66,7 +66,8 @@ impl OsDisk {
     /// Makes the directory durably if it is missing, and opens it.
     pub(crate) fn new(dir: &Path) -> io::Result<Self> {
         let missing = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
-        std::fs::create_dir_all(dir)?;
+        // What clients store is nobody else's to read.
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         // The name of a directory is durable once the directory above it is synced.
         for made in dir.ancestors().take(missing) {
             let above = made.parent().filter(|above| !above.as_os_str().is_empty());
@@ -78,9 +79,9 @@ impl OsDisk {
 
 impl Disk for OsDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
-        let file =
-            File::options().read(true).write(true).create(true).truncate(true).open(self.path(name))?;
-        Ok(Box::new(OsFile(file)))
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        Ok(Box::new(OsFile(options.open(self.path(name))?)))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn StorageFile>> {
@@ -128,7 +129,8 @@ impl StorageFile for OsFile {
     }
 
     fn reserve(&self, bytes: u64) -> io::Result<()> {
-        match rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        let reserve = || rustix::fs::fallocate(&self.0, rustix::fs::FallocateFlags::empty(), 0, bytes);
+        match rustix::io::retry_on_intr(reserve) {
             // The zeros that follow find out there.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             done => Ok(done?),

@@ -27,6 +27,9 @@ impl Catalog {
     /// The bytes of the records from commit `from` on, to within the stride of the indexes.
     pub(crate) fn bytes_from(&self, from: u64) -> u64 {
         let mut bytes = 0;
+        if from > self.tail {
+            return bytes;
+        }
         for live in self.segments.iter().rev() {
             let Some((point, end)) = live.index().locate(from.max(live.first)) else { break };
             bytes += end.saturating_sub(point.offset);

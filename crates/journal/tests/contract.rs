@@ -238,6 +238,7 @@ fn a_snapshot_stands_for_what_it_covers<P: Place>() {
 
     let entries = fold(&written);
     journal.snapshots().write(100, 18, &mut entries.values().cloned()).unwrap();
+    assert_eq!(journal.bytes_since_snapshot(), 0);
     journal.append(&[commit(101, 7)], 100).unwrap();
     let (_, found) = reopen(place, journal);
     assert_eq!(found.snapshot, Some((100, 18)));

@@ -303,8 +303,8 @@ fn lack_of_space_at_any_call_is_survived() {
     }
 }
 
-/// A journal at rest after a clean end: several segments, a snapshot, a tail.
-fn resting() -> (SimDisk, Vec<Commit>) {
+/// A journal at rest, after a clean end or killed: several segments, a snapshot, a tail.
+fn resting(is_closed: bool) -> (SimDisk, Vec<Commit>) {
     let disk = SimDisk::new(3);
     let mut known = Known::default();
     let mut dice = Dice(11);
@@ -316,7 +316,9 @@ fn resting() -> (SimDisk, Vec<Commit>) {
     for _ in 0..60 {
         assert!(known.append(&mut journal, &mut dice));
     }
-    journal.close().unwrap();
+    if is_closed {
+        journal.close().unwrap();
+    }
     (disk, known.acknowledged)
 }
 
@@ -354,24 +356,47 @@ fn files(disk: &SimDisk) -> Vec<(String, usize)> {
 #[test]
 fn a_flipped_bit_is_harmless_or_reported() {
     let flips = from_env("DOVETAIL_BIT_FLIPS", 2_500);
-    let (disk, written) = resting();
-    let files = files(&disk);
+    let resting = [resting(true), resting(false)];
     let mut dice = Dice(21);
     let mut reported = 0;
-    for _ in 0..flips {
+    for flip in 0..flips {
+        let (disk, written) = &resting[flip as usize % 2];
+        let files = files(disk);
         let (name, bytes) = &files[dice.below(files.len() as u64) as usize];
         let (at, bit) = (dice.below(*bytes as u64) as usize, dice.below(8));
         let damaged = disk.killed();
         damaged.alter(name, |bytes| bytes[at] ^= 1 << bit);
-        reported +=
-            u64::from(check_damaged(&damaged, &written, &format!("bit {bit} of byte {at} of {name}")));
+        reported += u64::from(check_damaged(&damaged, written, &format!("bit {bit} of byte {at} of {name}")));
     }
     assert!(reported > flips / 4, "only {reported} of {flips} were noticed: the test looks at blank space");
 }
 
 #[test]
+fn a_flipped_bit_in_the_last_record_is_never_taken_for_a_torn_write() {
+    let disk = SimDisk::new(4);
+    let (mut journal, _) = open(&disk).unwrap();
+    let written = common::commits(1, 9, 4);
+    journal.append(&written[..7], 0).unwrap();
+    let before = disk.crash(0);
+    journal.append(&written[7..], 7).unwrap();
+    let name = "segment-00000000000000000001";
+    let mut places = (0, 0);
+    let mut bytes = Vec::new();
+    before.alter(name, |stored| bytes.clone_from(stored));
+    disk.alter(name, |stored| {
+        let differs = |at: &usize| stored[*at] != bytes[*at];
+        places = ((0..stored.len()).find(differs).unwrap(), (0..stored.len()).rfind(differs).unwrap());
+    });
+    for at in places.0..=places.1 {
+        let damaged = disk.killed();
+        damaged.alter(name, |bytes| bytes[at] ^= 1 << (at % 8));
+        assert!(check_damaged(&damaged, &written, &format!("byte {at}")), "byte {at} passed unnoticed");
+    }
+}
+
+#[test]
 fn zeroed_pages_and_cut_files_are_harmless_or_reported() {
-    let (disk, written) = resting();
+    let (disk, written) = resting(true);
     for (name, bytes) in files(&disk) {
         for page in (0..bytes).step_by(4096) {
             let damaged = disk.killed();
@@ -387,7 +412,7 @@ fn zeroed_pages_and_cut_files_are_harmless_or_reported() {
 #[test]
 fn a_missing_file_is_reported() {
     use dovetail_journal::Disk;
-    let (disk, written) = resting();
+    let (disk, written) = resting(true);
     for (name, _) in files(&disk) {
         let damaged = disk.killed();
         damaged.remove(&name).unwrap();

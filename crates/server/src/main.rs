@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use dovetail_server::config::{Arguments, Config};
 use dovetail_server::demo::{self, Demo};
 use dovetail_server::{Server, complain, describe, log};
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     match Command::parse().action {
         Action::Serve(arguments) => serve(arguments),
         Action::Demo(arguments) => demo::run(&arguments),
-        Action::Client(command) => dovetail_cli::run(command, <Command as clap::CommandFactory>::command()),
+        Action::Client(command) => dovetail_cli::run(command, Command::command()),
     }
 }
 

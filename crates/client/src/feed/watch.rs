@@ -47,8 +47,15 @@ enum Link {
     Up,
 }
 
+impl Client {
+    /// Follows `filter`. No connection is made before [`Watch::next`] is awaited.
+    pub fn watch(&self, filter: Filter, via: Via, options: WatchOptions) -> Watch {
+        Watch::new(self.clone(), filter, via, options)
+    }
+}
+
 impl Watch {
-    pub(crate) fn new(client: Client, filter: Filter, via: Via, options: WatchOptions) -> Self {
+    fn new(client: Client, filter: Filter, via: Via, options: WatchOptions) -> Self {
         let backoff = Backoff::new(options.retry_first, options.retry_most);
         let machine = Machine::new(options.start);
         let transport = match via {
