@@ -74,10 +74,24 @@ impl Process {
         self.exited
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills it and waits until it is gone. What it started goes first: a tracer that is killed lets its tracee go on.
     pub fn kill(&mut self) -> ExitStatus {
+        self.kill_children();
         self.signal(Signal::KILL);
         self.wait(PATIENCE).unwrap_or_else(|| panic!("process {} was killed and does not end", self.pid))
+    }
+
+    fn kill_children(&self) {
+        let pid = self.pid;
+        let children =
+            std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let children = children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?));
+        for child in children {
+            // One that has just ended needs no more.
+            if let Ok(child) = pidfd_open(child, PidfdFlags::empty()) {
+                let _ = pidfd_send_signal(&child, Signal::KILL);
+            }
+        }
     }
 
     /// Waits until `wanted` finds what it wants in a line, be it old or new; `None` when both outputs end before, or
@@ -119,6 +133,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.kill_children();
         self.signal(Signal::KILL);
         self.wait(PATIENCE);
     }

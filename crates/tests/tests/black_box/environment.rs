@@ -1,0 +1,42 @@
+//! How long the long tests are; `xtask/src/prove.rs` sets what makes them longer.
+
+use std::time::{Duration, Instant};
+
+/// How many cases to run, and until when to start another.
+#[derive(Debug)]
+pub(crate) struct Length {
+    count: u64,
+    until: Option<Instant>,
+    done: u64,
+}
+
+impl Length {
+    /// The count of the variable `name`, or `default`.
+    pub(crate) fn of(name: &str, default: u64) -> Self {
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        let until =
+            number("DOVETAIL_PROVE_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        Self { count: number(name).unwrap_or(default), until, done: 0 }
+    }
+
+    /// How many cases were started; printed at the end of a long run, which may be cut by its time.
+    pub(crate) fn report(&self, what: &str) {
+        #[expect(clippy::print_stderr, reason = "the runner shows it")]
+        {
+            eprintln!("{} of {} {what}", self.done, self.count);
+        }
+    }
+}
+
+impl Iterator for Length {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        let late = self.until.is_some_and(|until| Instant::now() > until);
+        if self.done == self.count || late {
+            return None;
+        }
+        self.done += 1;
+        Some(self.done)
+    }
+}

@@ -1,0 +1,13 @@
+//! The real program, looked at from outside: one test binary, a module a subject.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
+
+mod abuse;
+mod clients;
+mod disk;
+mod docs;
+mod doors;
+mod environment;
+mod kill;
+mod start;
+mod stop;
