@@ -221,6 +221,7 @@ where
     let io = parts.io.into_inner().into_inner();
     match activity.takeover() {
         Some(response) => Turn::Takeover(io, response),
-        None => Turn::Idle(io, parts.read_buf),
+        // A copy, because what is left of hyper's buffer, even nothing, keeps all of it alive.
+        None => Turn::Idle(io, Bytes::copy_from_slice(&parts.read_buf)),
     }
 }
