@@ -10,7 +10,7 @@ use crate::feed::into_change;
 use crate::item::{Body, Delivery, ResetReason};
 use crate::request::{Changes, Mode};
 use crate::shard::Shard;
-use crate::subscriber::is_too_old;
+use crate::shard::is_too_old;
 
 /// How many bytes of history are read at once.
 const HISTORY_BYTES: usize = 1 << 20;

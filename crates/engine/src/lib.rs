@@ -1,12 +1,12 @@
 //! The one path: a write becomes a commit, a commit becomes visible, and every feed tells of it.
 //!
 //! **A write** goes through the files in this order:
-//! [`request`](Write) → `admit` → `sequence` → `commit` → `apply` → `fanout` → `dispatch`.
+//! [`request`](Write) → `admit` → `sequence` → `commit` → `apply` → `fanout` → `shard/dispatch`.
 //! The first runs on the shard of the connection, the next five on the owner's thread, the last
 //! on every shard that has subscribers. Committed, applied, visible and delivered happen in that
 //! order by construction: one thread does them one after the other.
 //!
-//! **A subscription** is a [`Subscribe`]: a filter and a position. `subscriber` opens it, `feed` is
+//! **A subscription** is a [`Subscribe`]: a filter and a position. `shard/subscriber` opens it, `feed` is
 //! its state machine, `ring` holds what live feeds point to, and [`Subscriber::poll_next`] takes
 //! [`Item`]s when the client can take them.
 //!
@@ -21,7 +21,6 @@ mod changes;
 mod clock;
 mod commit;
 mod counters;
-mod dispatch;
 mod engine;
 mod entry;
 mod fanout;
@@ -37,7 +36,6 @@ mod request;
 mod ring;
 mod sequence;
 mod shard;
-mod subscriber;
 mod upkeep;
 mod view;
 
@@ -54,8 +52,7 @@ pub use request::{
     Changes, Events, IdempotencyKey, Mode, Operation, Precondition, Publish, PublisherId, Read, Start,
     Subscribe, Verb, Write,
 };
-pub use shard::{Shard, Ticket};
-pub use subscriber::{FeedId, Subscriber};
+pub use shard::{FeedId, Shard, Subscriber, Ticket};
 pub use view::View;
 
 use engine::Core;

@@ -4,6 +4,9 @@
 //! routes, its feeds, the ring of entries they point to, and the writes that wait for an answer.
 //! One local task, the dispatcher, takes what other threads left in the mailbox.
 
+mod dispatch;
+mod subscriber;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -17,13 +20,15 @@ use dovetail_model::{Change, Event, Revision};
 use slab::Slab;
 
 use crate::Core;
-use crate::dispatch::{Dispatcher, Dispatching};
 use crate::entry::Entry;
 use crate::mailbox::{Mailbox, Reply, ReplySlot};
 use crate::outcome::{Committed, WriteError};
 use crate::request::{Publish, Read, Write};
-use crate::subscriber::Subscriber;
 use crate::view::View;
+
+use dispatch::{Dispatcher, Dispatching};
+pub(crate) use subscriber::is_too_old;
+pub use subscriber::{FeedId, Subscriber};
 
 /// A thread's handle to the engine. Cheap to clone; not `Send`.
 ///

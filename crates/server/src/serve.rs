@@ -71,6 +71,7 @@ impl Server {
         let shards = start_shards(config, &engine, &mqtt, &drain).map_err(StartError::Threads)?;
         for listener in listeners {
             let accepting = accept(listener, shards.dispatcher(), drain.draining());
+            // tidy: allow(spawn) it ends with the draining that it is given
             tokio::spawn(async move {
                 if let Err(error) = accepting.await {
                     tracing::error!(%error, "a listener failed");

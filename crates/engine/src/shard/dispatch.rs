@@ -17,13 +17,13 @@ use dovetail_routes::Routes;
 use slab::Slab;
 use tokio::time::Sleep;
 
+use super::Inner;
 use crate::Core;
 use crate::entry::Entry;
 use crate::fanout::ReadOn;
 use crate::feed::{Feed, Told};
 use crate::mailbox::{Reply, ReplySlot};
 use crate::ring::Ring;
-use crate::shard::Inner;
 
 /// What the dispatcher and the subscribers of a shard share.
 pub(crate) struct Dispatching {

@@ -7,11 +7,11 @@ use std::task::{Context, Poll};
 use dovetail_auth::{Authorized, Principal};
 use dovetail_tree::Tree;
 
-use crate::dispatch::{Dispatching, Ready};
+use super::dispatch::{Dispatching, Ready};
+use super::{Inner, Shard};
 use crate::feed::{Feed, HistoryGap, Plan, Step, World};
 use crate::item::{Item, ResetReason};
 use crate::request::{Mode, Start, Subscribe};
-use crate::shard::{Inner, Shard};
 
 /// How many bytes of history are read at once for one feed.
 const HISTORY_BYTES: usize = 256 << 10;
