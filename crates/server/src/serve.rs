@@ -10,6 +10,7 @@ use dovetail_door_mqtt::Door as MqttDoor;
 use dovetail_engine::{Clock, Engine, Running};
 use dovetail_model::Revision;
 use dovetail_net::{Drain, Listener, Shards, accept};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::data::{self, DataError};
@@ -46,6 +47,7 @@ pub struct Server {
     shards: Shards,
     drain: Drain,
     mqtt: MqttDoor,
+    acceptors: JoinSet<()>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -69,16 +71,16 @@ impl Server {
             ..dovetail_door_mqtt::Options::default()
         });
         let shards = start_shards(config, &engine, &mqtt, &drain).map_err(StartError::Threads)?;
+        let mut acceptors = JoinSet::new();
         for listener in listeners {
             let accepting = accept(listener, shards.dispatcher(), drain.draining());
-            // tidy: allow(spawn) it ends with the draining that it is given
-            tokio::spawn(async move {
+            acceptors.spawn(async move {
                 if let Err(error) = accepting.await {
                     tracing::error!(%error, "a listener failed");
                 }
             });
         }
-        Ok(Self { engine, running, shards, drain, mqtt, addresses })
+        Ok(Self { engine, running, shards, drain, mqtt, acceptors, addresses })
     }
 
     /// The addresses that are listened on, in the order of the configuration, with the ports that
@@ -99,10 +101,11 @@ impl Server {
 
     /// Takes no more connections, ends the ones there are when they can, finishes every write that
     /// was accepted, and closes the journal.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.drain.begin();
         self.mqtt.shut_down();
         self.shards.stop(GRACE).await;
+        self.acceptors.shutdown().await;
         let running = self.running;
         // The last writes may still be on their way to the disk.
         if tokio::task::spawn_blocking(move || running.stop()).await.is_err() {

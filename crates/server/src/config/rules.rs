@@ -93,13 +93,12 @@ impl Judge<'_> {
 
     fn duration(&mut self, key: &'static str, setting: &mut Duration) {
         let Some((text, origin)) = self.text(key) else { return };
-        match parse_duration(&text) {
-            Some(duration) => *setting = duration,
-            None => {
-                let message =
-                    format!("`{key}` is a time like \"90s\", \"15m\", \"24h\" or \"7d\", not \"{text}\"");
-                self.problem(origin, message);
-            }
+        if let Some(duration) = parse_duration(&text) {
+            *setting = duration;
+        } else {
+            let message =
+                format!("`{key}` is a time like \"90s\", \"15m\", \"24h\" or \"7d\", not \"{text}\"");
+            self.problem(origin, message);
         }
     }
 

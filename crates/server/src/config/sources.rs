@@ -81,7 +81,7 @@ fn read_file(path: &Path, said: &mut Said, problems: &mut Vec<Problem>) {
     };
     match DeTable::parse(&text) {
         Ok(table) => {
-            flatten(table.get_ref(), "", &|offset| format!("{name}:{}", line_of(&text, offset)), said)
+            flatten(table.get_ref(), "", &|offset| format!("{name}:{}", line_of(&text, offset)), said);
         }
         Err(error) => {
             let line = error.span().map_or(1, |span| line_of(&text, span.start));

@@ -33,7 +33,8 @@ impl Cutter {
         let listener = TcpListener::bind((server.ip(), 0)).await?;
         let address = listener.local_addr()?;
         let (counts, cut) = (Arc::<Counts>::default(), watch::Sender::new(0));
-        let relaying = tokio::spawn(accept(listener, server, Arc::clone(&counts), cut.subscribe()));
+        let relaying =
+            tokio::task::spawn_local(accept(listener, server, Arc::clone(&counts), cut.subscribe()));
         Ok(Self { address, counts, cut, relaying })
     }
 

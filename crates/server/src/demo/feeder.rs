@@ -10,9 +10,10 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_local};
 
 use super::machine::Machine;
+use super::staleness::Log;
 
 /// How often the machine is looked at.
 const EVERY: Duration = Duration::from_millis(500);
@@ -38,16 +39,16 @@ pub(super) struct Fed {
 }
 
 impl Feeder {
-    /// Connects and begins.
-    pub(super) async fn start(server: SocketAddr) -> Result<Self, String> {
+    /// Connects and begins; what is published is noted in `log`. Call it inside a `LocalSet`.
+    pub(super) fn start(server: SocketAddr, log: Log) -> Self {
         let mut options = MqttOptions::new("demo-feeder", server.ip().to_string(), server.port());
         options.set_keep_alive(Duration::from_secs(30));
         let (client, events) = AsyncClient::new(options, WAITING);
         let (told, acknowledged) = watch::channel(0);
-        let connection = tokio::spawn(converse(events, told));
+        let connection = spawn_local(converse(events, told));
         let (updates, stop) = (Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());
-        let publishing = tokio::spawn(publish(client, Arc::clone(&updates), Arc::clone(&stop)));
-        Ok(Self { updates, stop, publishing, connection, acknowledged })
+        let publishing = spawn_local(publish(client, log, Arc::clone(&updates), Arc::clone(&stop)));
+        Self { updates, stop, publishing, connection, acknowledged }
     }
 
     /// Updates published so far.
@@ -79,6 +80,7 @@ impl Feeder {
 /// Publishes what changed, twice a second. Returns how many resources there are at the end.
 async fn publish(
     client: AsyncClient,
+    log: Log,
     updates: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 ) -> Result<usize, String> {
@@ -96,6 +98,7 @@ async fn publish(
         (machine, state) = sampled.await.map_err(|error| error.to_string())?;
         for (name, value) in changes(&before, &state) {
             updates.fetch_add(1, Relaxed);
+            log.published(name, value);
             client
                 .publish(name, QoS::AtLeastOnce, true, value.as_bytes().to_vec())
                 .await
@@ -125,7 +128,7 @@ async fn converse(mut events: EventLoop, told: watch::Sender<u64>) -> Result<(),
         match events.poll().await {
             Ok(Event::Incoming(Packet::PubAck(ack))) => match ack.reason {
                 PubAckReason::Success | PubAckReason::NoMatchingSubscribers => {
-                    told.send_modify(|count| *count += 1)
+                    told.send_modify(|count| *count += 1);
                 }
                 refused => return Err(format!("the server refused an update: {refused:?}")),
             },

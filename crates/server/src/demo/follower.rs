@@ -3,11 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use dovetail_client::{Client, Item, Replica, Server as Address, Via, Watch, WatchOptions};
+use dovetail_client::{Client, Entry, Item, Replica, Server as Address, Via, Watch, WatchOptions};
 use dovetail_model::{Filter, Revision};
 use tokio::sync::watch;
 
-use super::staleness::{Staleness, Summary, made_at};
+use super::staleness::{Staleness, Summary};
 
 /// The follower at work. It runs while it or something else on its thread is awaited.
 pub(super) struct Follower {
@@ -36,17 +36,12 @@ pub(super) struct Followed {
 
 impl Follower {
     /// Begins to follow `filter` over MQTT. Call it inside a `LocalSet`.
-    pub(super) fn start(client: &Client, via: Address, filter: Filter) -> Self {
-        let (staleness, state) = (Staleness::default(), Rc::<RefCell<State>>::default());
+    pub(super) fn start(client: &Client, via: Address, filter: Filter, staleness: Staleness) -> Self {
+        let state = Rc::<RefCell<State>>::default();
         let (told, position) = watch::channel(None);
         let watch = client.watch(filter, Via::Mqtt(via), WatchOptions::default());
         let following = tokio::task::spawn_local(follow(watch, Rc::clone(&state), staleness.clone(), told));
         Self { staleness, position, state, following }
-    }
-
-    /// The ages of updates at their arrival, while they come.
-    pub(super) fn staleness(&self) -> Staleness {
-        self.staleness.clone()
     }
 
     /// Waits until everything up to `head` was told, then stops.
@@ -85,7 +80,10 @@ async fn follow(
         let mut state = state.borrow_mut();
         match &item {
             Item::Change { changes, .. } => {
-                changes.iter().for_each(|entry| staleness.arrived(made_at(&entry.change)))
+                for Entry { change, .. } in changes {
+                    let value = change.representation().map_or(&[][..], |held| &held.payload);
+                    staleness.arrived(change.topic(), value);
+                }
             }
             Item::BaselineBegin(_) => state.baselines += 1,
             // Attempts that fail before one succeeds are one interruption.

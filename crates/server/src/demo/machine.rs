@@ -67,12 +67,12 @@ impl Machine {
     }
 
     fn devices(&self, state: &mut BTreeMap<String, String>) {
-        for disk in self.disks.iter() {
+        for disk in &self.disks {
             let name = level(&disk.mount_point().to_string_lossy());
             state.insert(format!("machine/disk/{name}/total"), disk.total_space().to_string());
             state.insert(format!("machine/disk/{name}/free"), disk.available_space().to_string());
         }
-        for (name, network) in self.networks.iter() {
+        for (name, network) in &self.networks {
             let name = level(&name.to_string_lossy());
             for (what, count) in [
                 ("received", network.total_received()),

@@ -33,6 +33,7 @@ use feeder::Feeder;
 use follower::Follower;
 use poller::Poller;
 use report::Report;
+use staleness::{Log, Staleness};
 
 /// What is published, and what both clients keep a copy of.
 const FILTER: &str = "machine/#";
@@ -101,10 +102,12 @@ async fn on_server(demo: &Demo, address: SocketAddr) -> Result<Report, String> {
     let followed = Cutter::start(address).await.map_err(link)?;
     let polled = Cutter::start(address).await.map_err(link)?;
     let filter = Filter::new(FILTER).map_err(|error| error.to_string())?;
-    let feeder = Feeder::start(address).await?;
+    let log = Log::default();
+    let feeder = Feeder::start(address, log.clone());
     let via = Address::parse(&followed.address().to_string()).map_err(|error| error.to_string())?;
-    let follower = Follower::start(&client(followed.address())?, via, filter.clone());
-    let poller = Poller::start(client(polled.address())?, filter.clone(), follower.staleness());
+    let staleness = Staleness::new(log);
+    let poller = Poller::start(client(polled.address())?, filter.clone(), staleness.clone());
+    let follower = Follower::start(&client(followed.address())?, via, filter.clone(), staleness);
 
     run_until(demo, &followed, &feeder).await;
     let fed = feeder.finish().await?;
@@ -112,7 +115,7 @@ async fn on_server(demo: &Demo, address: SocketAddr) -> Result<Report, String> {
     let truth = client(address)?.list(&filter).await.map_err(|error| describe(&error))?;
     let combined = follower.finish(truth.rev).await?;
     let polling = poller.finish().await?;
-    Ok(Report::new(demo.run_for, fed, &truth, combined, polling, [&followed, &polled]))
+    Ok(Report::new(demo.run_for, fed, &truth, &combined, &polling, [&followed, &polled]))
 }
 
 fn client(address: SocketAddr) -> Result<Client, String> {

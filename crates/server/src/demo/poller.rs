@@ -28,7 +28,6 @@ pub(super) struct Poller {
     polling: tokio::task::JoinHandle<()>,
 }
 
-#[derive(Default)]
 struct State {
     copy: Resources,
     requests: u64,
@@ -49,7 +48,7 @@ pub(super) struct Polled {
 impl Poller {
     /// Begins to poll `filter`, as fresh as `target` says. Call it inside a `LocalSet`.
     pub(super) fn start(client: Client, filter: Filter, target: Staleness) -> Self {
-        let state = Rc::<RefCell<State>>::default();
+        let state = Rc::new(RefCell::new(State::new(target.beside())));
         let polling =
             tokio::task::spawn_local(poll(client.clone(), filter.clone(), target, Rc::clone(&state)));
         Self { client, filter, state, polling }
@@ -59,14 +58,14 @@ impl Poller {
     pub(super) async fn finish(self) -> Result<Polled, String> {
         self.polling.abort();
         let last = self.client.list(&self.filter).await.map_err(|error| crate::describe(&error))?;
-        let mut state = self.state.take();
+        let mut state = self.state.borrow_mut();
         state.take(last);
-        if let Some(failure) = state.failure {
+        if let Some(failure) = state.failure.take() {
             return Err(failure);
         }
         let interval = state.waited / u32::try_from(state.requests.max(1)).unwrap_or(u32::MAX);
         Ok(Polled {
-            copy: state.copy,
+            copy: std::mem::take(&mut state.copy),
             requests: state.requests,
             staleness: state.staleness.summary(),
             interval,
@@ -75,6 +74,10 @@ impl Poller {
 }
 
 impl State {
+    fn new(staleness: Staleness) -> Self {
+        Self { copy: Resources::new(), requests: 0, waited: Duration::ZERO, staleness, failure: None }
+    }
+
     /// Replaces the copy, and notes how old is what is new in it.
     fn take(&mut self, collection: Collection) {
         self.requests += 1;
@@ -84,8 +87,11 @@ impl State {
         for (topic, resource) in &next {
             let is_known = self.copy.get(topic).is_some_and(|known| known.revision == resource.revision);
             if !is_known && !is_first {
-                self.staleness.arrived(resource.modified_at);
+                self.staleness.arrived(topic, &resource.representation.payload);
             }
+        }
+        for topic in self.copy.keys().filter(|topic| !next.contains_key(*topic)) {
+            self.staleness.arrived(topic, &[]);
         }
         self.copy = next;
     }

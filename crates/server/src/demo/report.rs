@@ -40,8 +40,8 @@ impl Report {
         run_for: Duration,
         fed: Fed,
         truth: &Collection,
-        combined: Followed,
-        polling: Polled,
+        combined: &Followed,
+        polling: &Polled,
         links: [&Cutter; 2],
     ) -> Self {
         let [followed, polled] = links;
@@ -95,14 +95,10 @@ impl Report {
         row("requests", &|column| column.requests.to_string());
         row("bytes on the wire", &|column| bytes(column.bytes));
         row("bytes per update", &|column| bytes(column.bytes_per_update()));
-        row("staleness, mean", &|column| format!("{:.1} ms", column.staleness.mean));
-        row("staleness, p50", &|column| format!("{} ms", column.staleness.p50));
-        row("staleness, p99", &|column| format!("{} ms", column.staleness.p99));
-        row("polls every", &|column| {
-            column
-                .interval
-                .map_or_else(|| "-".to_owned(), |every| format!("{:.1} ms", every.as_secs_f64() * 1e3))
-        });
+        row("staleness, mean", &|column| millis(column.staleness.mean));
+        row("staleness, p50", &|column| millis(column.staleness.p50));
+        row("staleness, p99", &|column| millis(column.staleness.p99));
+        row("polls every", &|column| column.interval.map_or_else(|| "-".to_owned(), millis));
         row("copy equals the server", &|column| if column.is_equal { "yes" } else { "NO" }.to_owned());
         let (colour, verdict, end) = match (self.are_equal(), colours) {
             (true, true) => ("\x1b[32m", "equal", "\x1b[0m"),
@@ -143,7 +139,7 @@ impl Column {
             .interval
             .map_or_else(|| "null".to_owned(), |every| format!("{:.3}", every.as_secs_f64() * 1e3));
         format!(
-            "{{\"updates\":{},\"cuts\":{},\"catchUps\":{},\"wholeStates\":{},\"connections\":{},\"requests\":{},\"bytes\":{},\"bytesPerUpdate\":{},\"stalenessMeanMs\":{:.3},\"stalenessP50Ms\":{},\"stalenessP99Ms\":{},\"intervalMs\":{interval},\"equal\":{}}}",
+            "{{\"updates\":{},\"cuts\":{},\"catchUps\":{},\"wholeStates\":{},\"connections\":{},\"requests\":{},\"bytes\":{},\"bytesPerUpdate\":{},\"stalenessMeanMs\":{:.3},\"stalenessP50Ms\":{:.3},\"stalenessP99Ms\":{:.3},\"intervalMs\":{interval},\"equal\":{}}}",
             self.staleness.updates,
             self.cuts,
             self.catch_ups,
@@ -152,9 +148,9 @@ impl Column {
             self.requests,
             self.bytes,
             self.bytes_per_update(),
-            self.staleness.mean,
-            self.staleness.p50,
-            self.staleness.p99,
+            self.staleness.mean.as_secs_f64() * 1e3,
+            self.staleness.p50.as_secs_f64() * 1e3,
+            self.staleness.p99.as_secs_f64() * 1e3,
             self.is_equal
         )
     }
@@ -175,4 +171,8 @@ fn bytes(count: u64) -> String {
         10_000..10_000_000 => format!("{:.1} kB", count as f64 / 1e3),
         _ => format!("{:.1} MB", count as f64 / 1e6),
     }
+}
+
+fn millis(duration: Duration) -> String {
+    format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }

@@ -1,58 +1,111 @@
 //! How old news is when it arrives.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use dovetail_model::{Change, UnixMillis};
+use dovetail_model::Topic;
 
-/// Ages of updates at their arrival, in milliseconds. Clones share the record.
+/// Versions of one resource that the log remembers.
+const REMEMBERED: usize = 16;
+
+/// What was published when, so that whoever gets it can tell its age.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Staleness(Rc<RefCell<Vec<u32>>>);
+pub(super) struct Log(Arc<Mutex<HashMap<String, Versions>>>);
+
+/// The last values of one resource, and when each was published.
+type Versions = VecDeque<(String, Instant)>;
+
+/// Ages of updates at their arrival. Clones share the record.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Staleness {
+    log: Log,
+    ages: Rc<RefCell<Vec<Duration>>>,
+}
 
 /// Staleness in short.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub(super) struct Summary {
     pub(super) updates: usize,
-    pub(super) mean: f64,
-    pub(super) p50: u32,
-    pub(super) p99: u32,
+    pub(super) mean: Duration,
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
+}
+
+impl Log {
+    /// `value` is being published to `topic`; nothing means that it is deleted.
+    pub(super) fn published(&self, topic: &str, value: &str) {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let versions = log.entry(topic.to_owned()).or_default();
+        versions.push_back((value.to_owned(), Instant::now()));
+        if versions.len() > REMEMBERED {
+            versions.pop_front();
+        }
+    }
+
+    /// How long ago `value` was last published to `topic`.
+    fn age(&self, topic: &Topic, value: &[u8]) -> Option<Duration> {
+        let log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let versions = log.get(topic.as_str())?;
+        let (_, at) = versions.iter().rev().find(|(published, _)| published.as_bytes() == value)?;
+        Some(at.elapsed())
+    }
 }
 
 impl Staleness {
-    /// An update that was made at `at` has arrived now.
-    pub(super) fn arrived(&self, at: UnixMillis) {
-        let age = u32::try_from(now().saturating_sub(at)).unwrap_or(u32::MAX);
-        self.0.borrow_mut().push(age);
+    pub(super) fn new(log: Log) -> Self {
+        Self { log, ages: Rc::default() }
+    }
+
+    /// A record of its own about the same publications.
+    pub(super) fn beside(&self) -> Self {
+        Self::new(self.log.clone())
+    }
+
+    /// `value`, or a delete, of `topic` has arrived now.
+    pub(super) fn arrived(&self, topic: &Topic, value: &[u8]) {
+        self.ages.borrow_mut().extend(self.log.age(topic, value));
     }
 
     /// The mean of the last few hundred, if there are any.
     pub(super) fn recent_mean(&self) -> Option<Duration> {
         const RECENT: usize = 500;
-        let ages = self.0.borrow();
-        let recent = &ages[ages.len().saturating_sub(RECENT)..];
-        let sum: f64 = recent.iter().copied().map(f64::from).sum();
-        (!recent.is_empty()).then(|| Duration::from_secs_f64(sum / recent.len() as f64 / 1_000.0))
+        let ages = self.ages.borrow();
+        mean(&ages[ages.len().saturating_sub(RECENT)..])
     }
 
     pub(super) fn summary(&self) -> Summary {
-        let mut ages = self.0.borrow().clone();
+        let mut ages = self.ages.borrow().clone();
         ages.sort_unstable();
-        let at = |share: f64| ages.get((ages.len() as f64 * share) as usize).copied().unwrap_or(0);
-        let sum: f64 = ages.iter().copied().map(f64::from).sum();
-        Summary { updates: ages.len(), mean: sum / ages.len().max(1) as f64, p50: at(0.5), p99: at(0.99) }
+        let at = |share: f64| ages.get((ages.len() as f64 * share) as usize).copied().unwrap_or_default();
+        Summary { updates: ages.len(), mean: mean(&ages).unwrap_or_default(), p50: at(0.5), p99: at(0.99) }
     }
 }
 
-/// When a change was made.
-pub(super) fn made_at(change: &Change) -> UnixMillis {
-    match change {
-        Change::Put(resource) => resource.modified_at,
-        Change::Delete(tombstone) => tombstone.deleted_at,
-        Change::Event(event) => event.published_at,
-    }
+fn mean(ages: &[Duration]) -> Option<Duration> {
+    let count = u32::try_from(ages.len()).ok().filter(|count| *count > 0)?;
+    Some(ages.iter().sum::<Duration>() / count)
 }
 
-fn now() -> UnixMillis {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
+    use super::*;
+
+    #[test]
+    fn an_age_is_that_of_the_version_that_arrived() {
+        let (log, topic) = (Log::default(), Topic::new("a").unwrap());
+        log.published("a", "1");
+        let first = log.age(&topic, b"1").unwrap();
+        log.published("a", "2");
+        assert!(log.age(&topic, b"1").unwrap() >= first, "the older version keeps its time");
+        assert!(log.age(&topic, b"2").unwrap() <= log.age(&topic, b"1").unwrap());
+        assert_eq!(log.age(&topic, b"3"), None, "nobody published this");
+        let staleness = Staleness::new(log);
+        staleness.arrived(&topic, b"2");
+        staleness.arrived(&topic, b"3");
+        assert_eq!(staleness.summary().updates, 1);
+    }
 }
