@@ -71,7 +71,26 @@ struct Resolve {
 #[derive(Debug, Deserialize)]
 struct Node {
     id: String,
-    dependencies: Vec<String>,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+#[derive(Debug, Deserialize)]
+struct DependencyKind {
+    /// `dev`, `build`, or nothing for the usual kind.
+    kind: Option<String>,
+}
+
+impl Dependency {
+    /// Whether it is more than a help of tests, which may look behind every wall.
+    fn is_built_in(&self) -> bool {
+        self.dep_kinds.iter().any(|kind| kind.kind.as_deref() != Some("dev"))
+    }
 }
 
 /// Checks every package that the lock file names.
@@ -125,8 +144,9 @@ fn bans(rules: &Bans, metadata: &Metadata) -> Vec<String> {
     for ban in &rules.deny {
         for node in &metadata.resolve.nodes {
             let user = names.get(node.id.as_str()).copied().unwrap_or_default();
-            let uses =
-                node.dependencies.iter().any(|id| names.get(id.as_str()).copied() == Some(ban.name.as_str()));
+            let is_it =
+                |dependency: &&Dependency| names.get(dependency.pkg.as_str()) == Some(&ban.name.as_str());
+            let uses = node.deps.iter().filter(is_it).any(Dependency::is_built_in);
             if uses && !ban.wrappers.iter().any(|wrapper| wrapper == user) {
                 findings.push(format!("deny.toml: {user} depends on {}: {}", ban.name, ban.reason));
             }
@@ -255,11 +275,16 @@ mod tests {
                 reason: "doors only".to_owned(),
             }],
         };
-        let node =
-            |user: &str| Node { id: format!("id of {user}"), dependencies: vec!["id of engine".to_owned()] };
+        let node = |user: &str, kind: Option<&str>| {
+            let dep_kinds = vec![DependencyKind { kind: kind.map(str::to_owned) }];
+            let deps = vec![Dependency { pkg: "id of engine".to_owned(), dep_kinds }];
+            Node { id: format!("id of {user}"), deps }
+        };
         let metadata = Metadata {
-            packages: ["engine", "door", "model"].map(|name| package(name, None)).into(),
-            resolve: Resolve { nodes: vec![node("door"), node("model")] },
+            packages: ["engine", "door", "model", "tree"].map(|name| package(name, None)).into(),
+            resolve: Resolve {
+                nodes: vec![node("door", None), node("model", None), node("tree", Some("dev"))],
+            },
         };
         assert_eq!(bans(&rules, &metadata), ["deny.toml: model depends on engine: doors only"]);
     }
