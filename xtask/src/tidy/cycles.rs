@@ -15,8 +15,7 @@ use super::tree::Tree;
 type Graph<'a> = BTreeMap<&'a str, BTreeSet<String>>;
 
 /// Finds modules that use each other in a circle.
-pub(super) fn check(tree: &Tree) -> Vec<Finding> {
-    let sources = Source::all(tree);
+pub(super) fn check(tree: &Tree, sources: &[Source<'_>]) -> Vec<Finding> {
     tree.crates()
         .filter_map(|directory| {
             let own = sources.iter().filter(|source| !source.all_tests && in_src(source.path, directory));
@@ -143,7 +142,8 @@ mod tests {
     fn messages(files: &[(&str, &str)]) -> Vec<String> {
         let mut all = vec![("crates/x/Cargo.toml", "[package]\n")];
         all.extend(files);
-        check(&Tree::example(&all)).into_iter().map(|finding| finding.message).collect()
+        let tree = Tree::example(&all);
+        check(&tree, &Source::all(&tree)).into_iter().map(|finding| finding.message).collect()
     }
 
     #[test]

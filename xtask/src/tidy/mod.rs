@@ -22,6 +22,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 use allow::Allowed;
+use rust::Source;
 use tree::Tree;
 
 /// One broken rule.
@@ -67,11 +68,12 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
 /// Everything found in `tree` that is not allowed with a reason.
 fn findings(tree: &Tree) -> Vec<Finding> {
+    let sources = Source::all(tree);
     let mut found = Vec::new();
     found.extend(layers::check(tree));
-    found.extend(cycles::check(tree));
-    found.extend(size::check(tree));
-    found.extend(words::check(tree));
+    found.extend(cycles::check(tree, &sources));
+    found.extend(size::check(&sources));
+    found.extend(words::check(tree, &sources));
     found.extend(links::check(tree));
     found.extend(architecture::check(tree));
     found.extend(places::check(tree));

@@ -5,7 +5,6 @@ use syn::visit::{self, Visit};
 
 use super::Finding;
 use super::rust::Source;
-use super::tree::Tree;
 
 /// Lines of a file without its tests.
 const FILE_LINES: usize = 800;
@@ -13,9 +12,9 @@ const FILE_LINES: usize = 800;
 const FUNCTION_LINES: usize = 100;
 
 /// Finds files and functions over the limits, outside tests.
-pub(super) fn check(tree: &Tree) -> Vec<Finding> {
+pub(super) fn check(sources: &[Source<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for source in Source::all(tree).iter().filter(|source| !source.all_tests) {
+    for source in sources.iter().filter(|source| !source.all_tests) {
         let lines = (1..=source.text.lines().count()).filter(|line| !source.is_test(*line)).count();
         if lines > FILE_LINES {
             let message = format!("has {lines} lines without its tests; the limit is {FILE_LINES}");
@@ -67,6 +66,7 @@ impl<'ast> Visit<'ast> for Functions {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tree::Tree;
     use super::*;
 
     fn function(lines: usize) -> String {
@@ -75,7 +75,7 @@ mod tests {
 
     fn messages(text: &str) -> Vec<String> {
         let tree = Tree::example(&[("crates/x/src/a.rs", text)]);
-        check(&tree).iter().map(ToString::to_string).collect()
+        check(&Source::all(&tree)).iter().map(ToString::to_string).collect()
     }
 
     #[test]
