@@ -245,11 +245,9 @@ async fn mqtt_server(connections: Vec<(ReasonCode, Vec<Publish>)>) -> (Server, A
 fn message(id: u16, after: u64, rev: u64, more: bool) -> Publish {
     let mut properties = PropertiesBuf::new();
     let (after, rev) = (revision(after).to_string(), revision(rev).to_string());
-    for (name, value) in [("rev", &*rev), ("after", &after), ("op", "put")] {
+    let more = more.then_some(("more", "1"));
+    for (name, value) in [("rev", &*rev), ("after", &after)].into_iter().chain(more).chain([("op", "put")]) {
         properties.push(Property::User(name, value)).unwrap();
-    }
-    if more {
-        properties.push(Property::User("more", "1")).unwrap();
     }
     Publish {
         dup: false,

@@ -104,7 +104,7 @@ impl Serving {
                     let frame = encode::contents(self.version, resource);
                     let is_refresh = self.feeds.is_refresh(index, feed);
                     let rev = self.local.shard.head().epoch.at(resource.revision);
-                    self.tell_resource(connection, index, &frame, rev, is_refresh)
+                    self.tell_resource(connection, index, &frame, (rev, resource.modified_at), is_refresh)
                 }
                 _ => self.tell_control(connection, index, item),
             },
@@ -162,7 +162,7 @@ impl Serving {
         connection: &mut Connection,
         index: usize,
         frame: &Bytes,
-        rev: dovetail_model::Revision,
+        (rev, at): (dovetail_model::Revision, dovetail_model::UnixMillis),
         is_refresh: bool,
     ) -> Telling {
         let version = self.version;
@@ -170,7 +170,7 @@ impl Serving {
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
         scratch.clone_from(&subscription.identifier);
         if subscription.kind == Kind::Tracked {
-            tracked::resource(&mut scratch, rev);
+            tracked::resource(&mut scratch, rev, at);
         }
         let retain = is_refresh || subscription.is_first_baseline || subscription.options.retain_as_published;
         let outgoing = Outgoing { qos: subscription.options.qos, retain, extra: scratch.as_bytes(), tag: 0 };

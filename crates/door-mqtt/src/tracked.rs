@@ -1,14 +1,14 @@
 //! Tracked subscriptions: where their messages stand in the history, and what the server says besides.
 //!
-//! A tracked message carries the user properties `rev`, `after` and `op`; the messages of one commit but the last also
-//! `more`. A baseline's messages carry `rev` and `op` only. Control messages say `sync`, `progress` and `reset` below
+//! A tracked message carries the user properties `rev`, `after`, `op` and `at`; the messages of one commit but the last
+//! also `more`. A baseline's messages carry no `after`. Control messages say `sync`, `progress` and `reset` below
 //! `$feed/`. A filter below `$changes/` gets whole items as JSON instead, which every version can read.
 
 use std::fmt::Write as _;
 
 use dovetail_api::encode;
 use dovetail_engine::{Delivery, Item, ResetReason, Start};
-use dovetail_model::{Change, Revision};
+use dovetail_model::{Change, Revision, UnixMillis};
 use dovetail_mqtt_proto::{Properties, PropertiesBuf, Property, ReasonCode};
 
 use crate::answer::Refusal;
@@ -45,21 +45,25 @@ pub(crate) fn position(extra: &mut PropertiesBuf, delivery: &Delivery, change: &
     let mut text = String::new();
     user(extra, &mut text, "rev", delivery.rev);
     user(extra, &mut text, "after", delivery.after);
-    let op = match change {
-        Change::Put(_) => "put",
-        Change::Delete(_) => "delete",
-        Change::Event(_) => "event",
+    let (op, at) = match change {
+        Change::Put(resource) => ("put", resource.modified_at),
+        Change::Delete(tombstone) => ("delete", tombstone.deleted_at),
+        Change::Event(event) => ("event", event.published_at),
     };
-    push(extra, Property::User("op", op));
+    // Before `op`, which is always there: what the publisher said itself comes after and cannot be taken for it.
     if more > 0 {
         user(extra, &mut text, "more", more);
     }
+    push(extra, Property::User("op", op));
+    user(extra, &mut text, "at", at);
 }
 
-/// Puts where a resource of a baseline was last changed into `extra`.
-pub(crate) fn resource(extra: &mut PropertiesBuf, rev: Revision) {
-    user(extra, &mut String::new(), "rev", rev);
+/// Puts where and when a resource of a baseline was last changed into `extra`.
+pub(crate) fn resource(extra: &mut PropertiesBuf, rev: Revision, at: UnixMillis) {
+    let mut text = String::new();
+    user(extra, &mut text, "rev", rev);
     push(extra, Property::User("op", "put"));
+    user(extra, &mut text, "at", at);
 }
 
 fn user(extra: &mut PropertiesBuf, text: &mut String, name: &str, value: impl std::fmt::Display) {

@@ -9,6 +9,7 @@ pub mod config;
 mod data;
 pub mod demo;
 pub mod log;
+mod metrics;
 mod serve;
 mod service;
 

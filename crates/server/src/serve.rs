@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::data::{self, DataError};
+use crate::metrics;
 use crate::service::Doors;
 
 /// How long connections may take to end once stopping has begun.
@@ -129,7 +130,11 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
         body_bytes: config.engine.payload_bytes,
         ..dovetail_door_http::Settings::default()
     };
-    let http = dovetail_door_http::Shared::new(engine.clone(), http, None);
+    let metrics = {
+        let (net, mqtt) = (Arc::clone(&counters), mqtt.clone());
+        Box::new(move |text: &mut String| metrics::append(text, &net, &mqtt))
+    };
+    let http = dovetail_door_http::Shared::new(engine.clone(), http, Some(metrics));
     let (engine, draining, mqtt) = (engine.clone(), drain.draining(), mqtt.clone());
     Shards::start(config.shards, options, drain.draining(), counters, move |_| {
         let shard = engine.shard();

@@ -40,8 +40,10 @@ struct Commit {
 struct Marks<'a> {
     rev: Revision,
     after: Option<Revision>,
-    op: &'a str,
     more: bool,
+    op: &'a str,
+    /// When it was done, in milliseconds since 1970.
+    at: Option<UnixMillis>,
     /// The message's own user properties.
     own: Vec<(Box<str>, Box<str>)>,
 }
@@ -109,7 +111,7 @@ impl Tracked {
         let resource = |topic| Resource {
             topic,
             revision: marks.rev.number,
-            modified_at: arrived_at,
+            modified_at: marks.at.unwrap_or(arrived_at),
             expires_at,
             representation: representation.clone(),
         };
@@ -124,11 +126,11 @@ impl Tracked {
             "delete" => Change::Delete(Arc::new(Tombstone {
                 topic,
                 revision: number,
-                deleted_at: arrived_at,
+                deleted_at: marks.at.unwrap_or(arrived_at),
                 cause: DeleteCause::Request,
             })),
             "event" => {
-                let published_at = arrived_at;
+                let published_at = marks.at.unwrap_or(arrived_at);
                 Change::Event(Arc::new(Event { topic, published_at, expires_at, representation }))
             }
             _ => return Err(Error::BadField("op")),
@@ -159,10 +161,11 @@ impl<'a> Marks<'a> {
         let revision = |text: &str, name| text.parse().map_err(|_| Error::BadField(name));
         let rev = revision(marked("rev").ok_or(Error::BadField("rev"))?, "rev")?;
         let after = marked("after").map(|text| revision(text, "after")).transpose()?;
-        let op = marked("op").ok_or(Error::BadField("op"))?;
         let more = after.is_some() && marked("more").is_some();
+        let op = marked("op").ok_or(Error::BadField("op"))?;
+        let at = marked("at").map(|text| text.parse().map_err(|_| Error::BadField("at"))).transpose()?;
         let own = properties.map(|(name, value)| (name.into(), value.into())).collect();
-        Ok(Self { rev, after, op, more, own })
+        Ok(Self { rev, after, more, op, at, own })
     }
 }
 
@@ -244,7 +247,7 @@ mod tests {
         tracked.take(&message("$feed/sync", &[], &sync)).unwrap();
         assert_eq!(told(&mut tracked), ["begin 5", "item a 3", "end 5"]);
 
-        let first = [("rev", &*r6), ("after", &r5), ("op", "put"), ("more", "1"), ("own", "x")];
+        let first = [("rev", &*r6), ("after", &r5), ("more", "1"), ("op", "put"), ("at", "7"), ("own", "x")];
         tracked.take(&message("a", &first, "2")).unwrap();
         assert_eq!(told(&mut tracked), [""; 0], "a commit is told when it is complete");
         tracked.take(&message("b", &[("rev", &r6), ("after", &r5), ("op", "delete")], "")).unwrap();
@@ -262,12 +265,25 @@ mod tests {
     #[test]
     fn the_messages_own_properties_stay() {
         let (r5, r6) = (at(5).to_string(), at(6).to_string());
-        let user = [("rev", &*r6), ("after", &r5), ("op", "event"), ("rev", "mine"), ("op", "mine")];
+        let user = [
+            ("rev", &*r6),
+            ("after", &r5),
+            ("op", "event"),
+            ("at", "7"),
+            ("rev", "mine"),
+            ("op", "mine"),
+            ("more", "mine"),
+        ];
         let mut tracked = Tracked::new(Start::After(at(5)));
         tracked.take(&message("a", &user, "2")).unwrap();
         let Some(Frame::Change { changes, .. }) = tracked.next() else { panic!("no change") };
+        let Change::Event(event) = &changes[0].change else { panic!("no event") };
+        assert_eq!(event.published_at, 7, "the server says when it was");
         let metadata = changes[0].change.representation().unwrap().metadata.clone().unwrap();
-        assert_eq!(metadata.user_properties, [("rev".into(), "mine".into()), ("op".into(), "mine".into())]);
+        assert_eq!(
+            metadata.user_properties,
+            [("rev".into(), "mine".into()), ("op".into(), "mine".into()), ("more".into(), "mine".into())]
+        );
     }
 
     #[test]
@@ -281,7 +297,7 @@ mod tests {
         assert!(live().take(&message("a", &odd, "1")).is_err(), "an unknown operation");
         let mut tracked = live();
         tracked
-            .take(&message("a", &[("rev", &r6), ("after", &r5), ("op", "put"), ("more", "1")], "1"))
+            .take(&message("a", &[("rev", &r6), ("after", &r5), ("more", "1"), ("op", "put")], "1"))
             .unwrap();
         assert!(tracked.take(&message("b", &[("rev", &r7), ("after", &r6), ("op", "put")], "1")).is_err());
     }

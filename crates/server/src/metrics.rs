@@ -1,0 +1,61 @@
+//! The metrics of what is not the HTTP door's: connections and MQTT, in the text format of Prometheus.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use dovetail_door_mqtt::Door;
+use dovetail_net::Counters;
+
+/// Appends what the listeners and the MQTT door have counted.
+pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door) {
+    let (net, done) = (net.read(), mqtt.counters().read());
+    gauge(text, "dovetail_connections", "Connections that are open now.", net.open as u64);
+    counter(text, "dovetail_connections_accepted_total", "Connections accepted.", net.accepted);
+    let name = "dovetail_connections_closed_early_total";
+    head(text, name, "counter", "Connections closed before they reached a door.");
+    let reasons =
+        [("over_limit", net.over_limit), ("silent", net.silent), ("tls", net.tls), ("unknown", net.unknown)];
+    for (reason, count) in reasons {
+        let _ = writeln!(text, "{name}{{reason=\"{reason}\"}} {count}");
+    }
+    counter(text, "dovetail_accept_pauses_total", "Times that descriptors ran out.", net.pauses);
+    counter(text, "dovetail_connection_panics_total", "Connection tasks that panicked.", net.panics);
+    gauge(text, "dovetail_mqtt_clients", "MQTT clients that are connected now.", mqtt.connected() as u64);
+    counter(text, "dovetail_mqtt_connects_total", "MQTT connections accepted.", done.accepted);
+    counter(text, "dovetail_mqtt_connects_refused_total", "MQTT connections refused.", done.refused);
+    counter(
+        text,
+        "dovetail_mqtt_takeovers_total",
+        "Connections ended by another with their client id.",
+        done.taken_over,
+    );
+    counter(
+        text,
+        "dovetail_mqtt_violations_total",
+        "Connections ended for breaking the protocol.",
+        done.violations,
+    );
+    counter(text, "dovetail_mqtt_writes_refused_total", "Messages refused.", done.writes_refused);
+    counter(
+        text,
+        "dovetail_mqtt_too_large_total",
+        "Messages too large for their subscriber.",
+        done.too_large,
+    );
+    counter(text, "dovetail_mqtt_wills_total", "Wills published.", done.wills);
+}
+
+fn counter(text: &mut String, name: &str, help: &str, value: u64) {
+    head(text, name, "counter", help);
+    let _ = writeln!(text, "{name} {value}");
+}
+
+fn gauge(text: &mut String, name: &str, help: &str, value: u64) {
+    head(text, name, "gauge", help);
+    let _ = writeln!(text, "{name} {value}");
+}
+
+fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
