@@ -60,6 +60,7 @@ impl Owner {
     pub(crate) fn run(mut self) {
         loop {
             self.expire();
+            self.upkeep.look_after(&mut self.journal, &mut self.tree, self.core.clock.now(), &self.core);
             if self.waiting.len() > 0 {
                 self.group();
                 continue;
@@ -72,12 +73,6 @@ impl Owner {
                 }
                 Found::Nothing => {
                     self.buffer = batch;
-                    self.upkeep.look_after(
-                        &mut self.journal,
-                        &mut self.tree,
-                        self.core.clock.now(),
-                        &self.core,
-                    );
                     self.core.queue.sleep(self.until_next_expiry());
                 }
                 Found::Stop => break,

@@ -12,8 +12,10 @@ use dovetail_tree::Tree;
 
 use crate::{Core, History};
 
+/// How often a snapshot is thought of.
+const GLANCE_MILLIS: u64 = 500;
 /// How often history and tombstones are looked at.
-const INTERVAL_MILLIS: u64 = 10_000;
+const LOOK_MILLIS: u64 = 10_000;
 /// How many tombstones are forgotten at once, so that no group waits for it.
 const FORGET_AT_ONCE: usize = 10_000;
 
@@ -22,7 +24,8 @@ pub(crate) struct Upkeep {
     history: History,
     /// Revisions and when they were made, at most one a minute, oldest first.
     marks: VecDeque<(UnixMillis, u64)>,
-    last_look: UnixMillis,
+    next_glance: UnixMillis,
+    next_look: UnixMillis,
     snapshot: Option<Snapshot>,
 }
 
@@ -35,7 +38,13 @@ struct Snapshot {
 impl Upkeep {
     /// The newest revision is `tail`, made at `last_at`.
     pub(crate) fn new(history: History, tail: u64, last_at: UnixMillis) -> Self {
-        Self { history, marks: VecDeque::from([(last_at, tail)]), last_look: 0, snapshot: None }
+        Self {
+            history,
+            marks: VecDeque::from([(last_at, tail)]),
+            next_glance: 0,
+            next_look: 0,
+            snapshot: None,
+        }
     }
 
     /// Takes note of when a group was made.
@@ -47,7 +56,8 @@ impl Upkeep {
         }
     }
 
-    /// Does what is due. Never waits for the disk, except to unlink old segments.
+    /// Does what is due; costs nothing when nothing is. Called between any two groups, so that a server
+    /// that is never idle is looked after, too. Never waits for the disk, except to unlink old segments.
     pub(crate) fn look_after(
         &mut self,
         journal: &mut Journal,
@@ -55,11 +65,15 @@ impl Upkeep {
         now: UnixMillis,
         core: &Core,
     ) {
-        self.mind_snapshot(journal, tree);
-        if now < self.last_look + INTERVAL_MILLIS {
+        if now < self.next_glance {
             return;
         }
-        self.last_look = now;
+        self.next_glance = now + GLANCE_MILLIS;
+        self.mind_snapshot(journal, tree);
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK_MILLIS;
         let too_old = now.saturating_sub(millis(self.history.tombstone_age));
         if tree.forget_before(too_old, FORGET_AT_ONCE) > 0 {
             core.published.publish(tree);
