@@ -13,7 +13,7 @@ use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
 use crate::{headers, write};
 
-/// Answers 202 when every subscriber that keeps up has been given the event.
+/// Answers 202 when the event is on its way to everybody who is subscribed.
 pub(crate) async fn answer(call: &Call<'_>, name: &str, body: Incoming) -> Answer<Response<Payload>> {
     if name.ends_with('/') {
         return Err(Failure::new(

@@ -109,8 +109,8 @@ impl Shard {
     }
 
     /// Sends an event to everybody who is subscribed now. Completes when every shard has taken it;
-    /// it waits while subscribers that do read cannot keep up, at most about a second on their
-    /// account.
+    /// it waits while subscribers are far behind, at most about a second on their account until all
+    /// have recovered.
     ///
     /// An event is delivered after everything that was committed when this was called. A publisher
     /// that wants it after its own writes waits for their tickets first.

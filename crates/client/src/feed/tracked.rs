@@ -2,7 +2,7 @@
 //!
 //! The user properties of the server stand before those of the message: `rev`, in changes `after`, `op`, and on
 //! the messages of one commit but the last `more`. What the whole feed says comes below `$feed/`, in JSON.
-//! MQTT does not carry when a resource was changed: the time of arrival stands for it.
+//! The server says when a resource was changed; where an older one does not, the time of arrival stands for it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
