@@ -57,8 +57,8 @@ pub use view::View;
 
 use engine::Core;
 
-/// An error with all its sources, for logs and answers.
-fn describe(error: &dyn std::error::Error) -> String {
+/// An error with all its sources on one line, for logs and answers.
+pub fn describe(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -16,19 +16,8 @@ mod service;
 use std::io::Write as _;
 
 pub use data::DataError;
+pub use dovetail_engine::describe;
 pub use serve::{Server, StartError};
-
-/// An error with all its sources on one line.
-pub fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
 
 /// Says what went wrong, on standard error.
 pub fn complain(message: &str) {
