@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 /// Nanoseconds in one tick of `/proc/PID/stat` (`USER_HZ` is 100 on every Linux that has it).
 const TICK_NS: u64 = 10_000_000;
@@ -90,7 +90,7 @@ const SYSCALLS: &[&str] = &[
     "writev",
     "sendto",
     "sendmsg",
-    "sendfile",
+    "sendfile64",
     "pwrite64",
     "fdatasync",
     "fsync",
@@ -168,6 +168,7 @@ fn stop_perf(perf: Child) -> Result<BTreeMap<String, u64>> {
     let pid = rustix::process::Pid::from_child(&perf);
     rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
     let output = perf.wait_with_output()?;
+    // perf ends by the signal that it was sent, so its status says nothing.
     let lines = String::from_utf8_lossy(&output.stderr).into_owned();
     let counts = lines.lines().filter_map(|line| {
         let mut fields = line.split(',');
@@ -175,7 +176,9 @@ fn stop_perf(perf: Child) -> Result<BTreeMap<String, u64>> {
         let name = fields.nth(1)?.strip_prefix("syscalls:sys_enter_")?;
         (count > 0).then(|| (name.to_owned(), count))
     });
-    Ok(counts.collect())
+    let counts: BTreeMap<_, _> = counts.collect();
+    ensure!(!counts.is_empty(), "perf counted nothing: {}", lines.trim());
+    Ok(counts)
 }
 
 /// Resident bytes of process `pid` alone.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::child::Running;
+use crate::cpu::Sample;
 use crate::load::PATIENCE;
 use crate::report::note;
 
@@ -44,6 +45,22 @@ impl Server {
         self.running.pid()
     }
 
+    /// Waits until it has done what it does after a start and uses no CPU: what it prepares then is not the cost of a request.
+    pub(crate) fn settle(self) -> Result<Self> {
+        const LOOK: Duration = Duration::from_millis(100);
+        let started = Instant::now();
+        let mut before = Sample::take(self.pid())?;
+        while started.elapsed() < PATIENCE {
+            std::thread::sleep(LOOK);
+            let now = Sample::take(self.pid())?;
+            if u128::from(before.until(&now)) * 200 < LOOK.as_nanos() {
+                break;
+            }
+            before = now;
+        }
+        Ok(self)
+    }
+
     /// Asks it to end, and waits until it has.
     pub(crate) fn stop(mut self) -> Result<TempDir> {
         let pid = rustix::process::Pid::from_child(self.running.child());
@@ -66,10 +83,10 @@ impl Places {
         Ok(tempfile::Builder::new().prefix("dovetail-bench-").tempdir_in(&self.dir)?)
     }
 
-    /// Dovetail on an empty data directory.
+    /// Dovetail on an empty data directory, settled.
     pub(crate) fn dovetail(&self) -> Result<Option<Server>> {
         let dir = self.fresh_dir()?;
-        self.dovetail_on(dir)
+        self.dovetail_on(dir)?.map(Server::settle).transpose()
     }
 
     /// Dovetail on this data directory. Returns when it is ready.

@@ -1,5 +1,7 @@
 //! Writes and reads, alone and from many connections.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 
 use super::{Context, remark_syscalls};
@@ -8,7 +10,7 @@ use crate::floor::disk;
 use crate::http;
 use crate::load::exchange::{self, Outcome, Request};
 use crate::load::publishers::{self, Until};
-use crate::report::{Progress, Rows, Target};
+use crate::report::{Progress, Rows, Target, median};
 use crate::servers::{FILE_BYTES, FILE_PATH, Server};
 
 /// Bytes of a written body.
@@ -20,38 +22,54 @@ const RECORD_BYTES: usize = 300;
 /// Retained publishes of this scenario carry so many bytes.
 const PUBLISH_BYTES: usize = 100;
 
+/// The disk's temper changes within seconds, so all of a repeat is measured in slices, in turn, and each takes the median of
+/// its own.
+const SLICES: u32 = 4;
+
 pub(super) fn put_alone(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
-    progress.step("lone fdatasync and round trip");
+    progress.step("lone fdatasync, round trip, SET and PUT, in turn");
     let dir = context.places.fresh_dir()?;
-    let sync_ns = disk::lone_sync_ns(dir.path(), RECORD_BYTES, context.measure)?;
     let echo = Running::own(&["hop", "none"])?;
+    let (redis, dovetail) = (context.places.redis()?, context.places.dovetail()?);
     let block = exchange::Plan {
         request: Request::Block { size: BODY_BYTES },
         connections: 1,
         watched: false,
-        warm_up: context.warm_up(),
-        measure: context.measure,
+        warm_up: context.warm_up() / SLICES,
+        measure: context.measure / SLICES,
     };
-    let trip_ns = exchange::run(echo.addr, echo.pid(), block)?.p50_ns;
-    let floor = (sync_ns + trip_ns) as f64 / 1e3;
-    rows.row("lone PUT, p50", "µs", Target::RatioAtMost(2.5)).floor("fdatasync + round trip", floor);
-    rows.row("  of which the lone fdatasync", "µs", Target::None).value(sync_ns as f64 / 1e3);
-    rows.row("  of which the round trip", "µs", Target::None).value(trip_ns as f64 / 1e3);
-    if let Some(redis) = context.places.redis()? {
-        progress.step("redis, lone SET");
-        let plan = exchange::Plan { request: Request::RedisSet { value: BODY_BYTES }, ..block };
-        let outcome = exchange::run(redis.addr(), redis.pid(), plan)?;
-        rows.row("  Redis, appendfsync always: lone SET, p50", "µs", Target::None)
-            .value(outcome.p50_ns as f64 / 1e3);
+    let micros = |ns: u64| ns as f64 / 1e3;
+    let (mut syncs, mut trips, mut sets, mut puts, mut cpus) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut syscalls = BTreeMap::new();
+    for _ in 0..SLICES {
+        syncs.push(micros(disk::lone_sync_ns(dir.path(), RECORD_BYTES, block.measure)?));
+        trips.push(micros(exchange::run(echo.addr, echo.pid(), block)?.p50_ns));
+        if let Some(redis) = &redis {
+            let plan = exchange::Plan { request: Request::RedisSet { value: BODY_BYTES }, ..block };
+            sets.push(micros(measure(redis, plan)?.p50_ns));
+        }
+        if let Some(dovetail) = &dovetail {
+            let plan = exchange::Plan { request: Request::HttpPut { body: BODY_BYTES }, ..block };
+            let outcome = measure(dovetail, plan)?;
+            puts.push(micros(outcome.p50_ns));
+            cpus.push(outcome.cpu_ns / 1e3);
+            syscalls = outcome.syscalls;
+        }
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step("dovetail, lone PUT");
-        let plan = exchange::Plan { request: Request::HttpPut { body: BODY_BYTES }, ..block };
-        let outcome = exchange::run(server.addr(), server.pid(), plan)?;
-        let row =
-            rows.row("lone PUT, p50", "µs", Target::RatioAtMost(2.5)).value(outcome.p50_ns as f64 / 1e3);
-        remark_syscalls(row, &outcome.syscalls);
-        rows.row("  its server CPU", "µs", Target::None).value(outcome.cpu_ns / 1e3);
+    let (sync, trip) = (median(syncs.into_iter()), median(trips.into_iter()));
+    let row = rows
+        .row("lone PUT, p50", "µs", Target::RatioAtMost(2.5))
+        .floor("fdatasync + round trip", sync + trip);
+    if dovetail.is_some() {
+        row.value(median(puts.into_iter()));
+        remark_syscalls(row, &syscalls);
+        rows.row("  its server CPU", "µs", Target::None).value(median(cpus.into_iter()));
+    }
+    rows.row("  the lone fdatasync", "µs", Target::None).value(sync);
+    rows.row("  the round trip", "µs", Target::None).value(trip);
+    if redis.is_some() {
+        rows.row("  Redis, appendfsync always: lone SET, p50", "µs", Target::None)
+            .value(median(sets.into_iter()));
     }
     Ok(())
 }
