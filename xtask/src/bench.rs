@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds for release and runs `dovetail-bench`.
+//! `cargo xtask bench`: builds what is shipped and runs `dovetail-bench`.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,22 +15,22 @@ pub(crate) struct Options {
     arguments: Vec<String>,
 }
 
-/// Builds the server and the bench for release, then runs the bench on the terminal of the caller.
+/// Builds the server and the bench as they are shipped, then runs the bench on the terminal of the caller.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut stages = Stages::new(root)?;
     let built = stages.run(
-        "release build",
+        "build as shipped",
         "cargo",
-        &["build", "--release", "--locked", "-p", "dovetail-server", "-p", "dovetail-bench"],
+        &["build", "--profile", "dist", "--locked", "-p", "dovetail-server", "-p", "dovetail-bench"],
         Show::OnFailure,
     )?;
     if !built.passed {
         return stages.close();
     }
-    let release = target_dir(root).join("release");
-    let status = Command::new(release.join("dovetail-bench"))
+    let shipped = target_dir(root).join("dist");
+    let status = Command::new(shipped.join("dovetail-bench"))
         .args(&options.arguments)
-        .env("DOVETAIL_BIN", release.join("dovetail"))
+        .env("DOVETAIL_BIN", shipped.join("dovetail"))
         .current_dir(root)
         .status()
         .context("could not start dovetail-bench")?;
