@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::frame::{Frame, Position, changes};
+use crate::frame::{Change, Effect, Frame, Position, changes};
 use crate::http::Http;
 use crate::log::{Log, NotContiguous};
-use crate::mqtt::{Connect, Mqtt, Version, pair};
+use crate::mqtt::{Connect, Mqtt, Publish, Version, pair};
 use crate::validator::Mode;
 
 /// How long a subscriber may take to get where it has to.
@@ -22,6 +22,8 @@ pub enum Door {
     Events,
     /// JSON frames as MQTT messages, under `$changes/`.
     Changes,
+    /// Plain MQTT 5 messages, with the position in their user properties.
+    Tracked,
 }
 
 /// A subscription that is being recorded.
@@ -51,7 +53,32 @@ impl Watch {
         let since = since.map(ToString::to_string);
         let (socket, thread) = match door {
             Door::Events => Self::events(address, filter, mode, since.as_deref(), Arc::clone(&record))?,
-            Door::Changes => Self::changes(address, filter, mode, since.as_deref(), Arc::clone(&record))?,
+            Door::Changes => {
+                let filter = format!("$changes/{filter}");
+                let (socket, mut client) = subscribe(address, &filter, mode, since.as_deref())?;
+                let record = Arc::clone(&record);
+                let thread = std::thread::spawn(move || {
+                    while let Ok(message) = client.receive() {
+                        record.add_json(&String::from_utf8_lossy(&message.payload));
+                    }
+                });
+                (socket, thread)
+            }
+            Door::Tracked => {
+                let (socket, mut client) = subscribe(address, filter, mode, since.as_deref())?;
+                let record = Arc::clone(&record);
+                let thread = std::thread::spawn(move || {
+                    let mut messages = Messages::default();
+                    while let Ok(message) = client.receive() {
+                        let frames = messages.next(message);
+                        frames
+                            .unwrap_or_else(|error| panic!("{error}"))
+                            .into_iter()
+                            .for_each(|frame| record.add(frame));
+                    }
+                });
+                (socket, thread)
+            }
         };
         Ok(Self { record, socket, thread: Some(thread) })
     }
@@ -97,31 +124,7 @@ impl Watch {
         events.patience(Duration::from_mins(10))?;
         let thread = std::thread::spawn(move || {
             while let Ok(event) = events.next_event() {
-                record.add(&event.data);
-            }
-        });
-        Ok((socket, thread))
-    }
-
-    fn changes(
-        address: SocketAddr,
-        filter: &str,
-        mode: Mode,
-        since: Option<&str>,
-        record: Arc<Record>,
-    ) -> io::Result<(TcpStream, JoinHandle<()>)> {
-        let mut client = Mqtt::connect(address, &Connect::new(Version::V5))?;
-        let qos = u8::from(mode == Mode::Every);
-        let properties = [pair("since", since.unwrap_or_default())];
-        let reasons = client.subscribe(&[(&format!("$changes/{filter}"), qos)], &properties)?;
-        if reasons != [qos] {
-            return Err(io::Error::other(format!("SUBACK {reasons:02x?}")));
-        }
-        let socket = client.socket().try_clone()?;
-        client.patience(Duration::from_mins(10))?;
-        let thread = std::thread::spawn(move || {
-            while let Ok(message) = client.receive() {
-                record.add(&String::from_utf8_lossy(&message.payload));
+                record.add_json(&event.data);
             }
         });
         Ok((socket, thread))
@@ -135,10 +138,88 @@ impl Drop for Watch {
 }
 
 impl Record {
-    fn add(&self, text: &str) {
-        let frame = Frame::of_json(text).unwrap_or_else(|error| panic!("{error}"));
+    fn add_json(&self, text: &str) {
+        self.add(Frame::of_json(text).unwrap_or_else(|error| panic!("{error}")));
+    }
+
+    fn add(&self, frame: Frame) {
         self.frames.lock().unwrap().push(frame);
         self.more.notify_all();
+    }
+}
+
+/// Subscribes with a position, on a connection of its own.
+fn subscribe(
+    address: SocketAddr,
+    filter: &str,
+    mode: Mode,
+    since: Option<&str>,
+) -> io::Result<(TcpStream, Mqtt)> {
+    let mut client = Mqtt::connect(address, &Connect::new(Version::V5))?;
+    let qos = u8::from(mode == Mode::Every);
+    let properties = [pair("since", since.unwrap_or_default())];
+    let reasons = client.subscribe(&[(filter, qos)], &properties)?;
+    if reasons != [qos] {
+        return Err(io::Error::other(format!("SUBACK {reasons:02x?}")));
+    }
+    client.patience(Duration::from_mins(10))?;
+    Ok((client.socket().try_clone()?, client))
+}
+
+/// Puts the frames together that a tracked subscription tells in several messages.
+#[derive(Debug, Default)]
+struct Messages {
+    /// The state so far; `$feed/sync` says at which revision it is true.
+    items: Vec<Frame>,
+    /// The changes of a revision of which more are to come, and where they continue from.
+    changes: Vec<Change>,
+    after: Option<Position>,
+}
+
+impl Messages {
+    /// The frames that are complete with this message.
+    fn next(&mut self, message: Publish) -> Result<Vec<Frame>, String> {
+        if let Some(word) = message.topic.strip_prefix("$feed/") {
+            let said: serde_json::Value =
+                serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;
+            return self.control(word, &said);
+        }
+        let position = |name: &str| message.user(name).map(str::parse::<Position>).transpose();
+        let rev = position("rev")?.ok_or_else(|| format!("no rev: {message:?}"))?;
+        let Some(after) = position("after")? else {
+            self.items.push(Frame::Item { path: message.topic, rev, bytes: message.payload });
+            return Ok(Vec::new());
+        };
+        let effect = match message.user("op") {
+            Some("put") => Effect::Put(message.payload.clone()),
+            Some("delete") => Effect::Delete,
+            Some("event") => Effect::Event(message.payload.clone()),
+            _ => return Err(format!("no op: {message:?}")),
+        };
+        let is_last = message.user("more").is_none();
+        self.changes.push(Change { path: message.topic, number: rev.number, effect });
+        let after = self.after.take().unwrap_or(after);
+        if is_last {
+            return Ok(vec![Frame::Change { after, rev, changes: std::mem::take(&mut self.changes) }]);
+        }
+        self.after = Some(after);
+        Ok(Vec::new())
+    }
+
+    fn control(&mut self, word: &str, said: &serde_json::Value) -> Result<Vec<Frame>, String> {
+        let position = |name: &str| said[name].as_str().unwrap_or_default().parse::<Position>();
+        match word {
+            "sync" => {
+                let rev = position("rev")?;
+                let mut frames = vec![Frame::BaselineBegin { rev: rev.clone() }];
+                frames.append(&mut self.items);
+                frames.push(Frame::BaselineEnd { rev });
+                Ok(frames)
+            }
+            "progress" => Ok(vec![Frame::Progress { after: position("after")?, rev: position("rev")? }]),
+            "reset" => Ok(vec![Frame::Reset]),
+            other => Err(format!("$feed/{other}")),
+        }
     }
 }
 
@@ -190,5 +271,42 @@ fn ends_at(frame: &Frame) -> Option<u64> {
             Some(rev.number)
         }
         Frame::BaselineBegin { .. } | Frame::Item { .. } | Frame::Reset | Frame::End => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(topic: &str, payload: &str, properties: &[(&str, &str)]) -> Publish {
+        let properties = properties.iter().map(|(name, value)| pair(name, value)).collect();
+        Publish {
+            topic: topic.to_owned(),
+            payload: payload.as_bytes().to_vec(),
+            properties,
+            ..Publish::default()
+        }
+    }
+
+    #[test]
+    fn tracked_messages_make_the_frames_of_every_door() {
+        let mut messages = Messages::default();
+        let item = message("a", "1", &[("rev", "e.1"), ("op", "put")]);
+        assert_eq!(messages.next(item), Ok(vec![]));
+        let sync = messages.next(message("$feed/sync", "{\"filter\":\"#\",\"rev\":\"e.4\"}", &[])).unwrap();
+        let at = |number| Position::new("e", number);
+        let item = Frame::Item { path: "a".to_owned(), rev: at(1), bytes: b"1".to_vec() };
+        assert_eq!(sync, [Frame::BaselineBegin { rev: at(4) }, item, Frame::BaselineEnd { rev: at(4) }]);
+
+        let first = message("a", "2", &[("rev", "e.5"), ("after", "e.4"), ("op", "put"), ("more", "1")]);
+        assert_eq!(messages.next(first), Ok(vec![]));
+        let last =
+            messages.next(message("b", "", &[("rev", "e.5"), ("after", "e.4"), ("op", "delete")])).unwrap();
+        let put = Change { path: "a".to_owned(), number: 5, effect: Effect::Put(b"2".to_vec()) };
+        let delete = Change { path: "b".to_owned(), number: 5, effect: Effect::Delete };
+        assert_eq!(last, [Frame::Change { after: at(4), rev: at(5), changes: vec![put, delete] }]);
+
+        assert!(messages.next(message("a", "1", &[])).is_err());
+        assert!(messages.next(message("$feed/other", "{}", &[])).is_err());
     }
 }

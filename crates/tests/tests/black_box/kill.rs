@@ -41,6 +41,8 @@ fn nothing_is_lost_and_nothing_is_invented() {
         Subscriber::new(Door::Events, "#", Mode::Latest),
         Subscriber::new(Door::Changes, "load/#", Mode::Every),
         Subscriber::new(Door::Changes, "load/+/k1", Mode::Latest),
+        Subscriber::new(Door::Tracked, "load/#", Mode::Every),
+        Subscriber::new(Door::Tracked, "#", Mode::Latest),
     ];
     let mut log = None;
     let mut tally = Tally::default();
@@ -106,7 +108,7 @@ fn load_and_kill(
 
 /// At the end: the server at rest, every subscriber at the head with the right state, and the whole history the same as
 /// what was read of it piece by piece.
-fn rest(place: &Path, log: Log, mut subscribers: [Subscriber; 4]) {
+fn rest(place: &Path, log: Log, mut subscribers: [Subscriber; 6]) {
     let (server, log) = restart(place, Some(log), &mut subscribers);
     let again = watch::extend(server.address(), None).unwrap();
     assert_eq!(again, log, "the history has changed");
