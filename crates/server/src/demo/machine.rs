@@ -1,12 +1,11 @@
 //! The real state of this machine, as resources.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use sysinfo::{Disks, Networks, ProcessRefreshKind, ProcessesToUpdate, System};
 
 /// The most processes that are shown, by memory.
-const PROCESSES: usize = 200;
+const PROCESSES: usize = 100;
 
 /// Reads the machine again and again.
 pub(super) struct Machine {
@@ -90,21 +89,18 @@ impl Machine {
         processes.sort_by_key(|process| std::cmp::Reverse((process.memory(), process.pid())));
         for process in processes.into_iter().take(PROCESSES) {
             let pid = process.pid();
-            let mut text = String::from("{\"name\":\"");
-            escape(&mut text, &process.name().to_string_lossy());
             let disk = process.disk_usage();
-            let _ = write!(
-                text,
-                "\",\"cpu\":{:.1},\"memory\":{},\"read\":{},\"written\":{}}}",
-                process.cpu_usage(),
-                process.memory(),
-                disk.total_read_bytes,
-                disk.total_written_bytes,
-            );
-            state.insert(format!("machine/process/{pid}/usage"), text);
-            let seconds = process.run_time();
-            // A second resource for each, so that there are as many as a small plant has.
-            state.insert(format!("machine/process/{pid}/running"), seconds.to_string());
+            // A message of no bytes would delete.
+            let mut put = |what: &str, value: String| {
+                let value = if value.is_empty() { "-".to_owned() } else { value };
+                state.insert(format!("machine/process/{pid}/{what}"), value);
+            };
+            put("name", process.name().to_string_lossy().into_owned());
+            put("cpu", format!("{:.1}", process.cpu_usage()));
+            put("memory", process.memory().to_string());
+            put("read", disk.total_read_bytes.to_string());
+            put("written", disk.total_written_bytes.to_string());
+            put("running", process.run_time().to_string());
         }
     }
 }
@@ -117,22 +113,6 @@ fn level(name: &str) -> String {
         .map(|c| if matches!(c, '/' | '+' | '#' | '%') || c.is_control() { '-' } else { c })
         .collect();
     if clean.is_empty() { "root".to_owned() } else { clean }
-}
-
-/// Appends `text` as the inside of a JSON string.
-fn escape(out: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
-        }
-    }
 }
 
 #[cfg(test)]
