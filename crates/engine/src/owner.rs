@@ -36,6 +36,8 @@ pub(crate) struct Owner {
     /// The tree as published.
     tree: Tree,
     last_at: UnixMillis,
+    /// Before this no expiry is tried: the last one could not be committed.
+    expire_again_at: UnixMillis,
     upkeep: Upkeep,
     waiting: std::vec::IntoIter<Submission>,
     buffer: Vec<Submission>,
@@ -53,7 +55,8 @@ struct Group {
 impl Owner {
     pub(crate) fn new(core: Arc<Core>, journal: Journal, recovered: Recovered, upkeep: Upkeep) -> Self {
         let Recovered { tree, last_at } = recovered;
-        Self { core, journal, tree, last_at, upkeep, waiting: Vec::new().into_iter(), buffer: Vec::new() }
+        let (waiting, buffer) = (Vec::new().into_iter(), Vec::new());
+        Self { core, journal, tree, last_at, expire_again_at: 0, upkeep, waiting, buffer }
     }
 
     /// Works until the queue is stopped and empty; then closes the journal.
@@ -100,15 +103,24 @@ impl Owner {
 
     /// Deletes what has outlived its time.
     fn expire(&mut self) {
-        while self.tree.next_expiry().is_some_and(|at| at <= self.core.clock.now()) {
+        while self.next_expiry().is_some_and(|at| at <= self.core.clock.now()) {
             let moment = self.moment();
             let mut group = Group::new(&self.tree);
             let Some(expiry) = sequence_expiry(&self.tree, moment.at, EXPIRE_AT_ONCE) else { return };
             group.push(expiry, None);
             if !self.finish(group) {
+                // A full disk is asked again after a while, a journal that failed never.
+                let is_over = self.core.queue.refusal().is_some();
+                let pause = UPKEEP_INTERVAL.as_millis() as u64;
+                self.expire_again_at = if is_over { UnixMillis::MAX } else { moment.at + pause };
                 return;
             }
         }
+    }
+
+    /// When the next resource is to be deleted because its time is over.
+    fn next_expiry(&self) -> Option<UnixMillis> {
+        self.tree.next_expiry().map(|at| at.max(self.expire_again_at))
     }
 
     /// Commits, applies, fans out and answers. Whether the group is durable.
@@ -148,7 +160,7 @@ impl Owner {
     }
 
     fn until_next_expiry(&self) -> Duration {
-        self.tree.next_expiry().map_or(UPKEEP_INTERVAL, |at| {
+        self.next_expiry().map_or(UPKEEP_INTERVAL, |at| {
             Duration::from_millis(at.saturating_sub(self.core.clock.now())).min(UPKEEP_INTERVAL)
         })
     }

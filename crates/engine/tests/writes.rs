@@ -287,6 +287,31 @@ fn a_full_disk_refuses_and_recovers() {
 }
 
 #[test]
+fn an_expiry_that_finds_the_disk_full_is_tried_again_after_a_while() {
+    script(|world| async move {
+        let representation = Representation::copied(b"1", None);
+        let verb = Verb::Put { representation, time_to_live: Some(Duration::from_secs(10)) };
+        world.write(Write::one(topic("a"), verb)).await.unwrap();
+        world.journal.hold();
+        world.hand.fetch_add(10_000, Ordering::SeqCst);
+        // The owner looks at the clock by itself; what is held is the expiry.
+        let control = world.journal.clone();
+        tokio::task::spawn_blocking(move || control.wait_until_held()).await.unwrap();
+        world.journal.fail_append(0, Fault::Full);
+        world.journal.release();
+        for name in ["b", "c", "d"] {
+            world.put(name, "1").await;
+        }
+        assert_eq!(world.state("#").len(), 4, "the owner does not insist");
+        world.hand.fetch_add(1_000, Ordering::SeqCst);
+        while world.state("#").contains_key("a") {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(world.state("#").len(), 3);
+    });
+}
+
+#[test]
 fn nothing_is_visible_before_it_is_durable() {
     script(|world| async move {
         let mut subscriber = world.subscriber();
