@@ -12,21 +12,15 @@ use crate::request::PublisherId;
 /// what a door encoded, so that it is encoded once for all subscribers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Form {
-    /// MQTT 3.1 and 3.1.1, QoS 0.
+    /// MQTT 3.1 and 3.1.1.
     Mqtt3,
-    /// MQTT 3.1 and 3.1.1, QoS 1 and 2, with room for a packet identifier.
-    Mqtt3Acknowledged,
-    /// MQTT 5, QoS 0.
+    /// MQTT 5.
     Mqtt5,
-    /// MQTT 5, QoS 1 and 2, with room for a packet identifier.
-    Mqtt5Acknowledged,
     /// The JSON of the change, for SSE, WebSocket and NDJSON.
     Json,
-    /// The arguments of a SignalR item in MessagePack.
-    MessagePack,
 }
 
-const FORMS: usize = 6;
+const FORMS: usize = 3;
 
 /// The encoded forms of one change, each made at most once.
 #[derive(Debug, Default)]
@@ -49,7 +43,6 @@ pub(crate) struct Entry {
     /// Bytes, for limits.
     pub(crate) weight: usize,
     changes: Box<[Change]>,
-    forms: Forms,
     change_forms: SmallVec<[Forms; 1]>,
 }
 
@@ -63,15 +56,11 @@ impl Entry {
         const FIXED: usize = 192;
         let weight = FIXED + changes.iter().map(Change::weight).sum::<usize>();
         let change_forms = changes.iter().map(|_| Forms::default()).collect();
-        Self { number, is_event, publisher, weight, changes, forms: Forms::default(), change_forms }
+        Self { number, is_event, publisher, weight, changes, change_forms }
     }
 
     pub(crate) fn changes(&self) -> &[Change] {
         &self.changes
-    }
-
-    pub(crate) fn forms(&self) -> &Forms {
-        &self.forms
     }
 
     pub(crate) fn change_forms(&self, index: usize) -> &Forms {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dovetail_model::{Change, Resource, Revision};
 use smallvec::SmallVec;
 
-use crate::entry::{Form, Forms};
+use crate::entry::Forms;
 use crate::ring::Shared;
 
 /// One thing that a feed says. Every item that tells of changes carries `(after, rev]`: the feed
@@ -88,15 +88,6 @@ impl Delivery {
     /// cache: it is encoded for one feed.
     pub fn changes_with_forms(&self) -> impl Iterator<Item = (&Change, Option<&Forms>)> {
         (0..self.len()).map(|index| (self.change(index), self.forms(index)))
-    }
-
-    /// The encoded form of the whole delivery, made with `encode` the first time that anybody asks.
-    /// `None` when it cannot be shared: past changes, or a part of a commit.
-    pub fn whole_form(&self, form: Form, encode: impl FnOnce() -> bytes::Bytes) -> Option<&bytes::Bytes> {
-        match &self.body {
-            Body::Live(entry, None) => Some(entry.forms().get(form, encode)),
-            _ => None,
-        }
     }
 
     /// How many changes there are.
