@@ -192,6 +192,7 @@ impl WireWrite<'_> {
             metadata: metadata.map(Arc::new),
             payload: payload::read(self.value, self.text, self.base64.as_deref())
                 .ok_or(DecodeError::Invalid("base64"))?,
+            ..Representation::default()
         })
     }
 }

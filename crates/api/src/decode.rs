@@ -199,6 +199,7 @@ impl Wire<'_> {
             payload,
             content_type: self.content_type.map(|text| Arc::from(&*text)),
             metadata,
+            ..Representation::default()
         })
     }
 

@@ -55,6 +55,7 @@ fn representations() -> impl Strategy<Value = Representation> {
         content_type: content_type.map(Into::into),
         // Metadata that says nothing is not sent, and so does not come back.
         metadata: metadata.filter(|said| !said.is_empty()).map(Arc::new),
+        ..Representation::default()
     })
 }
 

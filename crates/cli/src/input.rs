@@ -28,7 +28,7 @@ pub(crate) fn contents(typed: Option<String>) -> Result<Bytes, Failure> {
 /// The contents as a representation of the given type, or of the one that they look like.
 pub(crate) fn representation(payload: Bytes, content_type: Option<String>) -> Representation {
     let content_type: Arc<str> = content_type.map_or_else(|| guessed(&payload).into(), Into::into);
-    Representation { payload, content_type: Some(content_type), metadata: None }
+    Representation { payload, content_type: Some(content_type), ..Representation::default() }
 }
 
 fn guessed(payload: &[u8]) -> &'static str {

@@ -284,7 +284,7 @@ impl Client {
         options: &Options,
     ) -> Result<Written, Error> {
         let content_type = Some(kind.media_type().into());
-        let patch = Representation { payload: patch, content_type, metadata: None };
+        let patch = Representation { payload: patch, content_type, ..Representation::default() };
         let request = carrying(Method::PATCH, &path(topic)?, patch)?;
         written(&self.write(request, options).await?)
     }
@@ -339,8 +339,11 @@ impl Client {
     pub async fn batch(&self, writes: &[Write], idempotency_key: Option<&str>) -> Result<Answer, Error> {
         let mut document = Vec::new();
         batch::encode(&mut document, writes);
-        let document =
-            Representation { payload: document.into(), content_type: Some(JSON.into()), metadata: None };
+        let document = Representation {
+            payload: document.into(),
+            content_type: Some(JSON.into()),
+            ..Representation::default()
+        };
         let options = Options { idempotency_key: idempotency_key.map(Into::into), ..Options::default() };
         let (_, _, body) = self.write(carrying(Method::POST, "/-/batch", document)?, &options).await?;
         Ok(Answer::decode(&body)?)
@@ -443,7 +446,7 @@ fn found(topic: &Topic, head: Revision, fields: &HeaderMap, body: Bytes) -> Resu
         representation: Representation {
             payload: body,
             content_type: field(&header::CONTENT_TYPE).map(Into::into),
-            metadata: None,
+            ..Representation::default()
         },
     };
     Ok(Found { resource, revision, head })

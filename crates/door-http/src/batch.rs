@@ -40,7 +40,8 @@ pub(crate) async fn answer(call: &Call<'_>, body: Incoming) -> Answer<Response<P
     let operations = writes.into_iter().map(operation).collect::<Answer<_>>()?;
     let idempotency_key = write::idempotency_key(call, &body)?;
     drop(body);
-    let write = call.authorize(Write { operations, idempotency_key, publisher: None })?;
+    let write =
+        call.authorize(Write { operations, records: Vec::new(), idempotency_key, publisher: None })?;
     let committed = call
         .door
         .shard
@@ -99,5 +100,6 @@ fn effect_word(effect: Effect) -> &'static str {
         Effect::Replaced => "replaced",
         Effect::Deleted => "deleted",
         Effect::Unchanged => "unchanged",
+        Effect::Published => "published",
     }
 }

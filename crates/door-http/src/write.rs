@@ -105,7 +105,7 @@ pub(crate) fn one(
     idempotency_key: Option<IdempotencyKey>,
 ) -> Answer<Authorized<Write>> {
     let operations = SmallVec::from_buf([Operation { topic, verb, precondition }]);
-    call.authorize(Write { operations, idempotency_key, publisher: None })
+    call.authorize(Write { operations, records: Vec::new(), idempotency_key, publisher: None })
 }
 
 /// Commits a write.

@@ -8,13 +8,13 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use dovetail_engine::{Delivery, EndReason, FeedId, Form, Item};
-use dovetail_model::Change;
+use dovetail_model::{Change, Resource};
 use dovetail_mqtt_proto::{Connection, Frame, Outgoing, Qos, ReasonCode, Sent, Version};
 
 use crate::counters::count;
 use crate::feeds::{Kind, Subscription};
 use crate::serving::Serving;
-use crate::{encode, tracked};
+use crate::{encode, qos, tracked};
 
 /// How a round of deliveries ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -103,8 +103,7 @@ impl Serving {
                 Item::Resource(resource) => {
                     let frame = encode::contents(self.version, resource);
                     let is_refresh = self.feeds.is_refresh(index, feed);
-                    let rev = self.local.shard.head().epoch.at(resource.revision);
-                    self.tell_resource(connection, index, &frame, (rev, resource.modified_at), is_refresh)
+                    self.tell_resource(connection, index, &frame, resource, is_refresh)
                 }
                 _ => self.tell_control(connection, index, item),
             },
@@ -146,8 +145,8 @@ impl Serving {
                 Kind::Plain | Kind::Frames => &subscription.identifier,
             };
             let retain = subscription.options.retain_as_published && !matches!(change, Change::Event(_));
-            let outgoing =
-                Outgoing { qos: subscription.options.qos, retain, extra: extra.as_bytes(), tag: 0 };
+            let qos = qos::delivered(change.representation(), subscription.options.qos);
+            let outgoing = Outgoing { qos, retain, extra: extra.as_bytes(), tag: 0 };
             let sent = send(connection, version, bytes, &outgoing);
             self.feeds.scratch = scratch;
             if !self.is_done(sent) {
@@ -162,18 +161,20 @@ impl Serving {
         connection: &mut Connection,
         index: usize,
         frame: &Bytes,
-        (rev, at): (dovetail_model::Revision, dovetail_model::UnixMillis),
+        resource: &Resource,
         is_refresh: bool,
     ) -> Telling {
         let version = self.version;
+        let rev = self.local.shard.head().epoch.at(resource.revision);
         let mut scratch = std::mem::take(&mut self.feeds.scratch);
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
         scratch.clone_from(&subscription.identifier);
         if subscription.kind == Kind::Tracked {
-            tracked::resource(&mut scratch, rev, at);
+            tracked::resource(&mut scratch, rev, resource.modified_at);
         }
         let retain = is_refresh || subscription.is_first_baseline || subscription.options.retain_as_published;
-        let outgoing = Outgoing { qos: subscription.options.qos, retain, extra: scratch.as_bytes(), tag: 0 };
+        let qos = qos::delivered(Some(&resource.representation), subscription.options.qos);
+        let outgoing = Outgoing { qos, retain, extra: scratch.as_bytes(), tag: 0 };
         let sent = send(connection, version, frame, &outgoing);
         self.feeds.scratch = scratch;
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }

@@ -18,6 +18,7 @@ mod deliver;
 mod encode;
 mod feeds;
 mod publish;
+mod qos;
 mod registry;
 mod serving;
 mod socket;
@@ -31,11 +32,10 @@ pub use counters::{CounterValues, Counters};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use dovetail_auth::Principal;
-use dovetail_engine::{PublisherId, Shard};
+use dovetail_engine::Shard;
 use dovetail_model::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -98,7 +98,6 @@ struct Shared {
     options: Options,
     registry: Registry,
     counters: Counters,
-    next_publisher: AtomicU64,
 }
 
 /// The door on one shard's thread. Cheap to clone; not `Send`.
@@ -115,12 +114,7 @@ struct Local {
 impl Door {
     /// A door without connections.
     pub fn new(options: Options) -> Self {
-        Self(Arc::new(Shared {
-            options,
-            registry: Registry::default(),
-            counters: Counters::default(),
-            next_publisher: AtomicU64::new(1),
-        }))
+        Self(Arc::new(Shared { options, registry: Registry::default(), counters: Counters::default() }))
     }
 
     /// The door on the thread of `shard`.
@@ -149,11 +143,5 @@ impl LocalDoor {
     /// Serves one connection of `principal` until it ends, its will included. Runs as one local task of the shard.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, principal: Principal) {
         client::Client::new(Rc::clone(&self.0), stream, principal).run().await;
-    }
-}
-
-impl Shared {
-    fn publisher(&self) -> PublisherId {
-        PublisherId(self.next_publisher.fetch_add(1, Ordering::Relaxed))
     }
 }

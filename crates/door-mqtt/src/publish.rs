@@ -23,6 +23,7 @@ use dovetail_mqtt_proto::{Connection, Properties, PropertiesBuf, Property, Publi
 
 use crate::answer::{Outcome, Refusal, of_denied, of_write_error};
 use crate::counters::count;
+use crate::qos;
 use crate::serving::Serving;
 use crate::writes::WaitingEvent;
 
@@ -173,6 +174,7 @@ pub(crate) fn to_request(
     let operation = Operation { topic, verb: message.into_verb(), precondition: control.precondition };
     Ok(Request::Write(Write {
         operations: [operation].into_iter().collect(),
+        records: Vec::new(),
         idempotency_key,
         publisher: Some(publisher),
     }))
@@ -191,8 +193,11 @@ impl Message {
             let text = format!("a payload has at most {payload_limit} bytes, this one has {}", payload.len());
             return Err(Refusal::new(ReasonCode::QuotaExceeded, text));
         }
-        let mut representation =
-            Representation { payload: owned(payload, publish), content_type: None, metadata: None };
+        let mut representation = Representation {
+            payload: owned(payload, publish),
+            qos: qos::published(publish.delivery.qos()),
+            ..Representation::default()
+        };
         if publish.properties.is_empty() {
             return Ok(Self { representation, time_to_live: None });
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use dovetail_engine::{Fingerprint, PublisherId};
 use dovetail_mqtt_proto::ReasonCode;
 use futures_util::task::AtomicWaker;
 
@@ -90,6 +91,12 @@ impl Claim {
         }
         drop(holders);
         Some(Self { shared: Arc::clone(shared), name, holder, predecessor, listener: None })
+    }
+
+    /// Who publishes by this id, as the journal knows it: the same after a reconnection and a restart.
+    pub(crate) fn publisher(&self) -> PublisherId {
+        let Name { principal, client_id } = &self.name;
+        PublisherId(Fingerprint::new().field(principal.as_bytes()).field(client_id.as_bytes()).finish())
     }
 
     /// Ready when the predecessor has gone.

@@ -26,7 +26,7 @@ impl Serving {
             local: Rc::clone(local),
             principal: principal.clone(),
             version,
-            writes: Writes::new(local.shared.publisher()),
+            writes: Writes::new(claim.publisher()),
             feeds: Feeds::new(local.shard.subscriber(principal.clone())),
             claim,
         }

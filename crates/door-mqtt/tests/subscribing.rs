@@ -186,7 +186,8 @@ fn events_reach_who_is_there_and_nobody_later() {
         let mut writer = world.client(V3, "writer").await;
         let mut here = world.client(V3, "here").await;
         here.subscribe("e", Qos::ExactlyOnce).await;
-        writer.publish(publish("e", "x", Q0)).await;
+        writer.send(&Packet::Publish(publish("e", "x", Delivery::ExactlyOnce(id(900))))).await;
+        assert_eq!(writer.next().await, Packet::PubRec(Ack::new(id(900), ReasonCode::Success)));
         let message = here.message().await;
         let Delivery::ExactlyOnce(given) = message.delivery else { panic!("{message:?}") };
         here.send(&Packet::PubRec(Ack::new(given, ReasonCode::Success))).await;

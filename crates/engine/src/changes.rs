@@ -116,7 +116,10 @@ impl Shard {
                     return Ok(page.finish(tree.revision()));
                 }
                 read_to = commit.number;
-                let visible = commit.changes.into_iter().filter(|change| page.sees(change.topic())).collect();
+                // Which events are in the journal depends on who waits for them: they are not what changed.
+                let changes = commit.changes.into_iter();
+                let states = changes.filter(|change| !matches!(change, Change::Event(_)));
+                let visible = states.filter(|change| page.sees(change.topic())).collect();
                 if !page.add(read_to, visible) {
                     return Ok(page.finish(read_to));
                 }

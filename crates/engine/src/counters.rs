@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use dovetail_model::Commit;
+use dovetail_model::{Change, Commit};
 
 /// Counts since the start. Reading them is not exact across counters.
 #[derive(Debug, Default)]
@@ -54,6 +54,11 @@ impl Counters {
         self.commits.fetch_add(group.len() as u64, Relaxed);
         let changes: usize = group.iter().map(|commit| commit.changes.len()).sum();
         self.changes.fetch_add(changes as u64, Relaxed);
+        let in_group = group.iter().flat_map(|commit| &*commit.changes);
+        let events = in_group.filter(|change| matches!(change, Change::Event(_))).count();
+        if events > 0 {
+            self.events.fetch_add(events as u64, Relaxed);
+        }
     }
 
     pub(crate) fn event(&self) {

@@ -10,6 +10,7 @@ use dovetail_model::{Revision, limits};
 
 use crate::admit::Queue;
 use crate::apply::Published;
+use crate::awaited::Awaited;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::fanout::{Shards, Tail};
@@ -86,6 +87,7 @@ pub(crate) struct Core {
     pub(crate) tail: Tail,
     pub(crate) shards: Shards,
     pub(crate) history: JournalReader,
+    pub(crate) awaited: Awaited,
     pub(crate) counters: Counters,
 }
 
@@ -115,6 +117,7 @@ impl Engine {
             tail: Tail::new(head, options.tail_bytes),
             shards: Shards::default(),
             history: journal.reader(),
+            awaited: Awaited::default(),
             counters: Counters::default(),
             options,
         });
@@ -131,6 +134,10 @@ impl Engine {
 
     pub(crate) fn from_core(core: Arc<Core>) -> Self {
         Self(core)
+    }
+
+    pub(crate) fn core(&self) -> &Core {
+        &self.0
     }
 
     /// A shard for the calling thread, which runs a [`tokio::task::LocalSet`].

@@ -1,12 +1,10 @@
 //! What is fanned out: a commit or an event, and its encoded forms.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use dovetail_model::Change;
+use dovetail_model::{Change, Commit, Event, PublisherId};
 use smallvec::SmallVec;
-
-use crate::request::PublisherId;
 
 /// A slot for one wire form of a change. Each door owns the forms it uses; the engine only keeps
 /// what a door encoded, so that it is encoded once for all subscribers.
@@ -38,7 +36,12 @@ impl Forms {
 pub(crate) struct Entry {
     /// The number of the commit; for an event the head when it was accepted.
     pub(crate) number: u64,
+    /// It is an event that is not in the journal.
     pub(crate) is_event: bool,
+    /// Some of its changes are events.
+    pub(crate) holds_events: bool,
+    /// Subscribers see events of it and nothing else: the rest are records, if anything.
+    pub(crate) tells_only_events: bool,
     pub(crate) publisher: Option<PublisherId>,
     /// Bytes, for limits.
     pub(crate) weight: usize,
@@ -47,16 +50,25 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(
-        number: u64,
-        is_event: bool,
-        publisher: Option<PublisherId>,
-        changes: Box<[Change]>,
-    ) -> Self {
+    /// A commit.
+    pub(crate) fn of(commit: Commit) -> Self {
+        Self::new(commit.number, false, commit.publisher, commit.changes)
+    }
+
+    /// An event that is not in the journal, accepted when the head was `number`.
+    pub(crate) fn event(number: u64, publisher: Option<PublisherId>, event: Event) -> Self {
+        Self::new(number, true, publisher, Box::new([Change::Event(Arc::new(event))]))
+    }
+
+    fn new(number: u64, is_event: bool, publisher: Option<PublisherId>, changes: Box<[Change]>) -> Self {
         const FIXED: usize = 192;
+        let is_an_event = |change: &Change| matches!(change, Change::Event(_));
         let weight = FIXED + changes.iter().map(Change::weight).sum::<usize>();
+        let holds_events = changes.iter().any(is_an_event);
+        let tells_only_events =
+            holds_events && changes.iter().all(|change| is_an_event(change) || change.topic().is_reserved());
         let change_forms = changes.iter().map(|_| Forms::default()).collect();
-        Self { number, is_event, publisher, weight, changes, change_forms }
+        Self { number, is_event, holds_events, tells_only_events, publisher, weight, changes, change_forms }
     }
 
     pub(crate) fn changes(&self) -> &[Change] {

@@ -116,10 +116,12 @@ impl Shards {
 
 #[cfg(test)]
 mod tests {
+    use dovetail_model::Commit;
+
     use super::*;
 
     fn commit(number: u64) -> Arc<Entry> {
-        Arc::new(Entry::new(number, false, None, Box::default()))
+        Arc::new(Entry::of(Commit { number, at: 0, publisher: None, changes: Box::default() }))
     }
 
     #[test]

@@ -18,13 +18,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dovetail_auth::{Demand, Policy, Principal};
-use dovetail_model::{Change, Commit, Epoch, Filter, Topic};
+use dovetail_model::{Change, Commit, Epoch, Filter, PublisherId, Topic};
 use dovetail_tree::{ChangeScan, Latest, Scan, Tree};
 use smallvec::SmallVec;
 
+use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::item::{Body, Delivery, EndReason, Item, ResetReason};
-use crate::request::{Events, Mode, PublisherId};
+use crate::request::{Events, Mode};
 use crate::ring::{Ring, Shared};
 
 /// One subscription.
@@ -95,7 +96,8 @@ struct Waiting {
     event_bytes: usize,
 }
 
-/// A place in the ring, and whether an event is there.
+/// A place in the ring, and whether what is there can only be told from there: an event, unless the feed can
+/// read it back from the journal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 struct Place(u64);
 
@@ -136,6 +138,7 @@ pub(crate) enum Told {
 pub(crate) struct World<'a> {
     pub(crate) epoch: Epoch,
     pub(crate) policy: &'a Policy,
+    pub(crate) clock: &'a Clock,
     pub(crate) ring: &'a Ring,
     /// Commits up to here were dispatched by the shard.
     pub(crate) dispatched: u64,
@@ -201,15 +204,39 @@ impl Feed {
 
     /// The shard dispatched an entry that matches. `place` is its place in the ring.
     pub(crate) fn tell(&mut self, place: u64, entry: &Entry) -> Told {
-        if entry.is_event { self.tell_event(place, entry.weight) } else { self.tell_commit(place, entry) }
+        if entry.is_event {
+            self.tell_event(place, entry.weight)
+        } else if entry.tells_only_events && self.mode == Mode::Latest {
+            if self.is_past(entry.number) { Told::NotForIt } else { self.tell_event(place, entry.weight) }
+        } else {
+            self.tell_commit(place, entry)
+        }
+    }
+
+    /// Whether the feed began after commit `number`, or has it waiting. From now on it has.
+    fn is_past(&mut self, number: u64) -> bool {
+        match &mut self.state {
+            State::Live(live) => {
+                let is_past = live.seen >= number;
+                live.seen = live.seen.max(number);
+                is_past
+            }
+            State::Baseline(baseline) => baseline.at >= number,
+            State::CatchUp(_) => false,
+            State::Ended(_) => true,
+        }
     }
 
     fn tell_commit(&mut self, place: u64, entry: &Entry) -> Told {
+        let is_wanted = !entry.holds_events || self.wants(entry);
         let State::Live(live) = &mut self.state else { return Told::NotForIt };
         if entry.number <= live.seen {
             return Told::NotForIt;
         }
         live.seen = entry.number;
+        if !is_wanted {
+            return Told::NotForIt;
+        }
         if live.waiting.has_room(entry.weight, self.pending_limit) {
             live.waiting.push(Place::commit(place), entry.weight);
         } else {
@@ -340,7 +367,7 @@ impl Feed {
 
     fn step_catch_up(&mut self, world: &World<'_>) -> Option<Step> {
         let State::CatchUp(CatchUp { source, events }) = &mut self.state else { return None };
-        let sees = Sees { filter: &self.filter, principal: &self.principal, policy: world.policy };
+        let sees = Sees::new(&self.filter, &self.principal, self.events, world);
         let next = match source {
             Source::Unopened => {
                 let events = std::mem::take(events);
@@ -355,7 +382,8 @@ impl Feed {
                 };
                 next
             }
-            Source::Journal { commits, read_to, reading } => match next_commit(commits, &sees) {
+            Source::Journal { commits, read_to, reading } => match next_commit(commits, &sees, self.no_local)
+            {
                 Some(next) => next,
                 None if *reading => return Some(Step::Idle),
                 None if world.ring.covers(*read_to) => {
@@ -396,9 +424,10 @@ impl Feed {
             return Some(Step::Lost);
         };
         live.waiting.taken(place, entry.weight);
-        let sees = Sees { filter: &self.filter, principal: &self.principal, policy: world.policy };
+        let sees = Sees::new(&self.filter, &self.principal, self.events, world);
         let body = sees.of_entry(entry)?;
-        let rev = if place.is_event() { self.told } else { entry.number };
+        // An event that was kept while the feed caught up may be older than what is told by now.
+        let rev = if entry.is_event { self.told } else { entry.number.max(self.told) };
         Some(Step::Item(self.deliver(rev, body, world)))
     }
 
@@ -423,8 +452,9 @@ impl Feed {
                 waiting.push(event, weight(event));
             }
             seen = entry.number;
-            if self.wants(entry) {
-                waiting.push(Place::commit(place), entry.weight);
+            let is_kept = events.next_if(|event| event.index() == place).is_some();
+            if is_kept || self.wants(entry) {
+                waiting.push(self.place(place, entry), entry.weight);
             }
         }
         for event in events {
@@ -433,9 +463,18 @@ impl Feed {
         self.state = State::Live(Live { waiting, seen });
     }
 
+    /// A commit at this place of the ring.
+    fn place(&self, place: u64, entry: &Entry) -> Place {
+        let is_lost_behind = entry.tells_only_events && self.mode == Mode::Latest;
+        if is_lost_behind { Place::event(place) } else { Place::commit(place) }
+    }
+
     fn wants(&self, entry: &Entry) -> bool {
         let is_own = self.no_local.is_some() && entry.publisher == self.no_local;
-        !is_own && entry.changes().iter().any(|change| self.filter.matches(change.topic()))
+        let is_ignored =
+            |change: &Change| self.events == Events::Ignore && matches!(change, Change::Event(_));
+        let mut changes = entry.changes().iter();
+        !is_own && changes.any(|change| !is_ignored(change) && self.filter.matches(change.topic()))
     }
 
     fn catch_up(&mut self, position: u64, events: Waiting, world: &World<'_>) {
@@ -527,14 +566,30 @@ impl Waiting {
     }
 }
 
-/// What a feed may be told: its filter and its rights, asked at delivery.
+/// What a feed may be told: its filter and its rights, asked at delivery, and which events are still for it.
 struct Sees<'a> {
     filter: &'a Filter,
     principal: &'a Principal,
     policy: &'a Policy,
+    events: Events,
+    clock: &'a Clock,
 }
 
-impl Sees<'_> {
+impl<'a> Sees<'a> {
+    fn new(filter: &'a Filter, principal: &'a Principal, events: Events, world: &World<'a>) -> Self {
+        Self { filter, principal, policy: world.policy, events, clock: world.clock }
+    }
+
+    /// Whether the change is of a kind that the feed tells, and not an event whose time is over.
+    fn is_for_it(&self, change: &Change) -> bool {
+        let Change::Event(event) = change else { return true };
+        self.events != Events::Ignore && event.expires_at.is_none_or(|end| self.clock.now() < end)
+    }
+
+    fn sees_change(&self, change: &Change) -> bool {
+        self.is_for_it(change) && self.sees(change.topic())
+    }
+
     fn permits(&self, topic: &Topic) -> bool {
         self.policy.permits(self.principal, Demand::Read, topic)
     }
@@ -546,11 +601,12 @@ impl Sees<'_> {
     /// What of an entry that the routes matched is to be told.
     fn of_entry(&self, entry: &Shared) -> Option<Body> {
         if let [only] = entry.changes() {
-            return self.permits(only.topic()).then(|| Body::Live(entry.clone(), None));
+            let is_seen = self.is_for_it(only) && self.permits(only.topic());
+            return is_seen.then(|| Body::Live(entry.clone(), None));
         }
         let picked: SmallVec<[u16; 4]> = (0u16..)
             .zip(entry.changes())
-            .filter(|(_, change)| self.sees(change.topic()))
+            .filter(|(_, change)| self.sees_change(change))
             .map(|(index, _)| index)
             .collect();
         match picked.len() {
@@ -592,11 +648,18 @@ fn next_states(scan: &mut ChangeScan, sees: &Sees<'_>) -> Option<Past> {
 }
 
 /// The next commit that was read and has something for the feed; `None` when all are told.
-fn next_commit(commits: &mut VecDeque<Commit>, sees: &Sees<'_>) -> Option<Past> {
+fn next_commit(
+    commits: &mut VecDeque<Commit>,
+    sees: &Sees<'_>,
+    no_local: Option<PublisherId>,
+) -> Option<Past> {
     for _ in 0..LOOK_AT {
         let commit = commits.pop_front()?;
+        if no_local.is_some() && commit.publisher == no_local {
+            continue;
+        }
         let changes: SmallVec<_> =
-            commit.changes.into_iter().filter(|change| sees.sees(change.topic())).collect();
+            commit.changes.into_iter().filter(|change| sees.sees_change(change)).collect();
         if !changes.is_empty() {
             return Some(Past::Changes(commit.number, changes));
         }

@@ -102,8 +102,13 @@ fn topic(principal: &Principal, key: &IdempotencyKey) -> Option<Topic> {
     Topic::new(&name).ok()
 }
 
-const EFFECTS: [(u8, Effect); 4] =
-    [(b'c', Effect::Created), (b'r', Effect::Replaced), (b'd', Effect::Deleted), (b'u', Effect::Unchanged)];
+const EFFECTS: [(u8, Effect); 5] = [
+    (b'c', Effect::Created),
+    (b'r', Effect::Replaced),
+    (b'd', Effect::Deleted),
+    (b'u', Effect::Unchanged),
+    (b'p', Effect::Published),
+];
 
 fn encode_effect(effect: Effect) -> u8 {
     EFFECTS.iter().find(|(_, other)| *other == effect).map_or(b'u', |(letter, _)| *letter)

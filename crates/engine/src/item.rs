@@ -65,7 +65,7 @@ pub enum EndReason {
 pub struct Delivery {
     /// What the feed had told before.
     pub after: Revision,
-    /// What the feed has told with this. Equal to `after` for an event.
+    /// What the feed has told with this. Equal to `after` for an event that is not in the journal.
     pub rev: Revision,
     pub(crate) body: Body,
 }

@@ -10,6 +10,9 @@
 //! its state machine, `ring` holds what live feeds point to, and [`Subscriber::poll_next`] takes
 //! [`Item`]s when the client can take them.
 //!
+//! **What doors keep for themselves** goes with a write as a [`Record`], and whether anybody who may be away waits
+//! for an event is asked with [`Shard::is_awaited`].
+//!
 //! **A reading** is a [`View`] of a frozen tree, or a [`ChangePage`] of what came after a position.
 //!
 //! Doors use three handles: [`Engine`] (any thread), [`Shard`] (one per thread of connections) and
@@ -17,6 +20,7 @@
 
 mod admit;
 mod apply;
+mod awaited;
 mod changes;
 mod clock;
 mod commit;
@@ -31,6 +35,7 @@ mod mailbox;
 mod outcome;
 mod owner;
 mod patch;
+mod record;
 mod recover;
 mod request;
 mod ring;
@@ -42,15 +47,17 @@ mod view;
 pub use changes::{ChangePage, ChangesError};
 pub use clock::Clock;
 pub use counters::{CounterValues, Counters};
+pub use dovetail_model::PublisherId;
 pub use engine::{Engine, History, Options, Running, Status};
 pub use entry::{Form, Forms};
 pub use idempotency::Fingerprint;
 pub use item::{Delivery, EndReason, Item, ResetReason};
 pub use outcome::{Committed, Effect, WriteError};
+pub use record::{Record, RecordArea, RecordName};
 pub use recover::{Recovered, Recovery};
 pub use request::{
-    Changes, Events, IdempotencyKey, Mode, Operation, Precondition, Publish, PublisherId, Read, Start,
-    Subscribe, Verb, Write,
+    Changes, Events, IdempotencyKey, Mode, Operation, Precondition, Publish, Read, Start, Subscribe, Verb,
+    Write,
 };
 pub use shard::{FeedId, Shard, Subscriber, Ticket};
 pub use view::View;

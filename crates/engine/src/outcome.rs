@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 pub struct Committed {
     /// The revision of the commit; the head at the time when nothing was changed.
     pub revision: Revision,
-    /// What each operation did, in the order of the operations.
+    /// What each operation did, in the order of the operations. Records have no effects.
     pub effects: SmallVec<[Effect; 1]>,
     /// The write had been done before under the same idempotency key; this is that answer again.
     pub repeated: bool,
@@ -27,6 +27,8 @@ pub enum Effect {
     Deleted,
     /// There was nothing to delete.
     Unchanged,
+    /// An event was sent, and is in the journal.
+    Published,
 }
 
 /// Why a write did not happen. Nothing of it is in the journal and nothing of it ever will be,

@@ -17,7 +17,6 @@ use crate::commit::commit;
 use crate::entry::Entry;
 use crate::mailbox::{Mailbox, Reply, ReplySlot};
 use crate::recover::Recovered;
-use crate::request::PublisherId;
 use crate::sequence::{Moment, sequence, sequence_expiry};
 use crate::upkeep::Upkeep;
 
@@ -47,7 +46,6 @@ pub(crate) struct Owner {
 struct Group {
     tree: Tree,
     commits: Vec<Commit>,
-    publishers: Vec<Option<PublisherId>>,
     replies: Vec<(ReplyTo, Reply)>,
     submissions_weight: usize,
 }
@@ -107,7 +105,7 @@ impl Owner {
             let moment = self.moment();
             let mut group = Group::new(&self.tree);
             let Some(expiry) = sequence_expiry(&self.tree, moment.at, EXPIRE_AT_ONCE) else { return };
-            group.push(expiry, None);
+            group.push(expiry);
             if !self.finish(group) {
                 // A full disk is asked again after a while, a journal that failed never.
                 let is_over = self.core.queue.refusal().is_some();
@@ -133,7 +131,7 @@ impl Owner {
                 self.core.published.publish(&self.tree);
                 self.core.counters.committed(&group.commits);
                 self.upkeep.committed(&group.commits);
-                fan_out(&self.core, group.commits, group.publishers);
+                fan_out(&self.core, group.commits);
             }
             Err(failure) => {
                 if let Some(refusal) = &failure.from_now_on {
@@ -168,49 +166,36 @@ impl Owner {
 
 impl Group {
     fn new(tree: &Tree) -> Self {
-        Self {
-            tree: tree.clone(),
-            commits: Vec::new(),
-            publishers: Vec::new(),
-            replies: Vec::new(),
-            submissions_weight: 0,
-        }
+        Self { tree: tree.clone(), commits: Vec::new(), replies: Vec::new(), submissions_weight: 0 }
     }
 
     fn take(&mut self, submission: Submission, moment: Moment) {
         self.submissions_weight += submission.weight;
         let (principal, write) = submission.write.into_parts();
-        let publisher = write.publisher;
         let reply = sequence(write, &principal, &self.tree, moment).map(|sequenced| {
             if let Some(commit) = sequenced.commit {
-                self.push(commit, publisher);
+                self.push(commit);
             }
             sequenced.committed
         });
         self.replies.push((submission.reply, reply));
     }
 
-    fn push(&mut self, commit: Commit, publisher: Option<PublisherId>) {
+    fn push(&mut self, commit: Commit) {
         self.tree.apply(&commit);
         self.commits.push(commit);
-        self.publishers.push(publisher);
     }
 }
 
 /// Stage 5. The head is published already: see the join in [`crate::fanout`].
-fn fan_out(core: &Core, commits: Vec<Commit>, publishers: Vec<Option<PublisherId>>) {
+fn fan_out(core: &Core, commits: Vec<Commit>) {
     let mut anybody = false;
     core.shards.for_each(|mailbox| anybody |= mailbox.wants_commits());
     if !anybody {
         core.tail.skip_to(commits.last().map_or(0, |commit| commit.number));
         return;
     }
-    core.tail.push(
-        commits
-            .into_iter()
-            .zip(publishers)
-            .map(|(commit, publisher)| Arc::new(Entry::new(commit.number, false, publisher, commit.changes))),
-    );
+    core.tail.push(commits.into_iter().map(|commit| Arc::new(Entry::of(commit))));
     core.shards.for_each(|mailbox| {
         if mailbox.wants_commits() {
             mailbox.signal();

@@ -44,6 +44,10 @@ fn represent(current: Option<&Resource>, value: &Value) -> Representation {
     let payload = Bytes::from(value.to_string().into_bytes());
     match current {
         Some(current) => Representation { payload, ..current.representation.clone() },
-        None => Representation { payload, content_type: Some("application/json".into()), metadata: None },
+        None => Representation {
+            payload,
+            content_type: Some("application/json".into()),
+            ..Representation::default()
+        },
     }
 }

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dovetail_auth::{Demand, Denied, Request, Target};
-use dovetail_model::{Filter, Representation, Revision, Topic};
+use dovetail_model::{Filter, PublisherId, Representation, Revision, Topic};
 use smallvec::SmallVec;
 
-/// One write: one or more operations that happen as a unit or not at all.
+use crate::record::Record;
+
+/// One write: one or more operations and records that happen as a unit or not at all.
 #[derive(Clone, Debug)]
 pub struct Write {
-    /// The operations, at least one, at most one per topic.
+    /// The operations, at most one per topic; none only if there are records.
     pub operations: SmallVec<[Operation; 1]>,
+    /// What the door keeps for itself in the same commit, at most one of each name. They need no right, have no
+    /// effect in the answer, and count towards the limit of a batch.
+    pub records: Vec<Record>,
     /// Makes a repetition of this very write harmless.
     pub idempotency_key: Option<IdempotencyKey>,
-    /// Whose connection it came by, so that a no-local subscription can leave it out.
+    /// Whose client it came by, so that a no-local subscription can leave it out. It is kept in the journal.
     pub publisher: Option<PublisherId>,
 }
 
@@ -47,6 +52,14 @@ pub enum Verb {
     MergePatch(Bytes),
     /// Apply a JSON Patch (RFC 6902) to a resource that exists and is JSON.
     JsonPatch(Bytes),
+    /// Send an event that is kept in the journal, so that it reaches subscriptions that are away: see
+    /// [`Events`]. It has a revision like every commit and leaves the resource of its name as it is.
+    Publish {
+        /// The contents; the payload may be empty.
+        representation: Representation,
+        /// When it is no longer worth delivering, counted from the commit.
+        time_to_live: Option<Duration>,
+    },
 }
 
 /// What must hold at the moment of the write (RFC 9110 §13.1). Only strong comparison exists here.
@@ -75,11 +88,7 @@ pub struct IdempotencyKey {
     pub fingerprint: u64,
 }
 
-/// Tells connections apart for no-local subscriptions.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct PublisherId(pub u64);
-
-/// A message that is not state.
+/// A message that is not state, and is not kept: it reaches whoever is subscribed now.
 #[derive(Clone, Debug)]
 pub struct Publish {
     /// Where to.
@@ -88,7 +97,7 @@ pub struct Publish {
     pub representation: Representation,
     /// When it is no longer worth delivering, counted from now.
     pub time_to_live: Option<Duration>,
-    /// Whose connection it came by.
+    /// Whose client it came by.
     pub publisher: Option<PublisherId>,
 }
 
@@ -126,7 +135,8 @@ pub struct Subscribe {
     pub mode: Mode,
     /// What becomes of events.
     pub events: Events,
-    /// Leave out what this connection published itself, while it is live.
+    /// Leave out what this client published itself. The current state does not know who published it, so a
+    /// baseline and what [`Mode::Latest`] tells of the past leave nothing out.
     pub no_local: Option<PublisherId>,
 }
 
@@ -152,6 +162,10 @@ pub enum Mode {
 }
 
 /// What a subscription does about events.
+///
+/// One that is kept in the journal ([`Verb::Publish`]) is told in the order of the commits, and with
+/// [`Mode::Every`] it is told like every other entry, however far back, unless its time is over by then. With
+/// [`Mode::Latest`] it is, like one that is not kept, only delivered while the subscriber keeps up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Events {
     /// None are delivered.
@@ -167,26 +181,37 @@ impl Write {
     pub fn one(topic: Topic, verb: Verb) -> Self {
         Self {
             operations: SmallVec::from_buf([Operation { topic, verb, precondition: Precondition::None }]),
+            records: Vec::new(),
             idempotency_key: None,
             publisher: None,
         }
     }
 
+    /// A write of records alone.
+    pub fn of_records(records: Vec<Record>) -> Self {
+        Self { operations: SmallVec::new(), records, idempotency_key: None, publisher: None }
+    }
+
     /// The bytes that the write takes while it waits, for admission.
     pub fn weight(&self) -> usize {
         const FIXED: usize = 256;
-        self.operations
+        let records: usize = self.records.iter().map(|record| FIXED + record.weight()).sum();
+        let operations: usize = self
+            .operations
             .iter()
             .map(|operation| {
                 FIXED
                     + operation.topic.as_str().len()
                     + match &operation.verb {
-                        Verb::Put { representation, .. } => representation.weight(),
+                        Verb::Put { representation, .. } | Verb::Publish { representation, .. } => {
+                            representation.weight()
+                        }
                         Verb::Delete => 0,
                         Verb::MergePatch(patch) | Verb::JsonPatch(patch) => patch.len(),
                     }
             })
-            .sum()
+            .sum();
+        operations + records
     }
 }
 
@@ -194,7 +219,13 @@ type Check<'a> = dyn FnMut(Demand, Target<'_>) -> Result<(), Denied> + 'a;
 
 impl Request for Write {
     fn demands(&self, check: &mut Check<'_>) -> Result<(), Denied> {
-        self.operations.iter().try_for_each(|operation| check(Demand::Write, Target::Topic(&operation.topic)))
+        self.operations.iter().try_for_each(|operation| {
+            let demand = match operation.verb {
+                Verb::Publish { .. } => Demand::Publish,
+                Verb::Put { .. } | Verb::Delete | Verb::MergePatch(_) | Verb::JsonPatch(_) => Demand::Write,
+            };
+            check(demand, Target::Topic(&operation.topic))
+        })
     }
 }
 

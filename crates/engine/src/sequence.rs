@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use dovetail_auth::Principal;
 use dovetail_model::{
-    Change, Commit, DeleteCause, Epoch, Representation, Resource, Revision, Tombstone, Topic, UnixMillis,
-    limits,
+    Change, Commit, DeleteCause, Epoch, Event, Representation, Resource, Revision, Tombstone, Topic,
+    UnixMillis, limits,
 };
 use dovetail_tree::Tree;
 use smallvec::SmallVec;
@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use crate::idempotency::{self, Remembered};
 use crate::outcome::{Committed, Effect, WriteError};
 use crate::patch;
+use crate::record::Record;
 use crate::request::{Operation, Precondition, Verb, Write};
 
 /// What sequencing a write came to.
@@ -49,9 +50,9 @@ pub(crate) fn sequence(
     tree: &Tree,
     moment: Moment,
 ) -> Result<Sequenced, WriteError> {
-    let Write { operations, idempotency_key, .. } = write;
-    check_shape(&operations)?;
-    if moment.only_deletes && !operations.iter().all(|operation| matches!(operation.verb, Verb::Delete)) {
+    let Write { operations, records, idempotency_key, publisher } = write;
+    check_shape(&operations, &records)?;
+    if moment.only_deletes && !only_deletes(&operations, &records) {
         return Err(WriteError::DiskFull);
     }
     if let Some(key) = &idempotency_key {
@@ -68,12 +69,16 @@ pub(crate) fn sequence(
         }
     }
     let number = tree.revision() + 1;
-    let mut changes = Vec::with_capacity(operations.len() + usize::from(idempotency_key.is_some()));
+    let mut changes =
+        Vec::with_capacity(operations.len() + records.len() + usize::from(idempotency_key.is_some()));
     let mut effects = SmallVec::new();
     for operation in operations {
         let (effect, change) = apply_operation(operation, tree, number, moment)?;
         effects.push(effect);
         changes.extend(change);
+    }
+    for record in records {
+        changes.extend(apply_record(record, tree, number, moment)?);
     }
     if let Some(key) = &idempotency_key {
         changes.extend(idempotency::remember(principal, key, number, &effects, moment.at));
@@ -82,7 +87,7 @@ pub(crate) fn sequence(
         let revision = moment.epoch.at(tree.revision());
         return Ok(Sequenced { commit: None, committed: Committed { revision, effects, repeated: false } });
     }
-    let commit = Commit { number, at: moment.at, changes: changes.into_boxed_slice() };
+    let commit = Commit { number, at: moment.at, publisher, changes: changes.into_boxed_slice() };
     let revision = moment.epoch.at(number);
     Ok(Sequenced { commit: Some(commit), committed: Committed { revision, effects, repeated: false } })
 }
@@ -95,17 +100,19 @@ pub(crate) fn sequence_expiry(tree: &Tree, at: UnixMillis, max: usize) -> Option
         .into_iter()
         .map(|topic| tombstone(topic, number, at, DeleteCause::Expiry))
         .collect();
-    (!changes.is_empty()).then_some(Commit { number, at, changes })
+    (!changes.is_empty()).then_some(Commit { number, at, publisher: None, changes })
 }
 
-fn check_shape(operations: &[Operation]) -> Result<(), WriteError> {
+fn check_shape(operations: &[Operation], records: &[Record]) -> Result<(), WriteError> {
     let malformed = |reason: String| Err(WriteError::Malformed { reason, limit: limits::BATCH_CHANGES });
-    match operations {
-        [] => malformed("it has none".to_owned()),
-        [_] => Ok(()),
-        many if many.len() > limits::BATCH_CHANGES => malformed(format!("it has {}", many.len())),
-        many => {
-            let mut topics: Vec<&Topic> = many.iter().map(|operation| &operation.topic).collect();
+    match operations.len() + records.len() {
+        0 => malformed("it has none".to_owned()),
+        1 => Ok(()),
+        many if many > limits::BATCH_CHANGES => malformed(format!("it has {many}")),
+        _ => {
+            let topics = operations.iter().map(|operation| &operation.topic);
+            let mut topics: Vec<&Topic> =
+                topics.chain(records.iter().map(|record| record.name.topic())).collect();
             topics.sort_unstable();
             match topics.windows(2).find(|pair| pair[0] == pair[1]) {
                 Some(pair) => malformed(format!("`{}` is named twice", pair[0])),
@@ -113,6 +120,11 @@ fn check_shape(operations: &[Operation]) -> Result<(), WriteError> {
             }
         }
     }
+}
+
+fn only_deletes(operations: &[Operation], records: &[Record]) -> bool {
+    operations.iter().all(|operation| matches!(operation.verb, Verb::Delete))
+        && records.iter().all(|record| record.contents.is_none())
 }
 
 fn apply_operation(
@@ -138,11 +150,45 @@ fn apply_operation(
             let Some(current) = current else { return Err(WriteError::NotFound(topic)) };
             (patch::json(current, &bytes)?, current.expires_at)
         }
+        Verb::Publish { representation, time_to_live } => {
+            check_limit(&topic, representation.payload.len(), moment.payload_limit)?;
+            let (published_at, expires_at) = (moment.at, expires_in(time_to_live));
+            let event = Event { topic, published_at, expires_at, representation };
+            return Ok((Effect::Published, Some(Change::Event(Arc::new(event)))));
+        }
     };
     check_size(&topic, &representation, moment.payload_limit)?;
     let effect = if current.is_some() { Effect::Replaced } else { Effect::Created };
     let resource = Resource { topic, revision: number, modified_at: moment.at, expires_at, representation };
     Ok((effect, Some(Change::Put(Arc::new(resource)))))
+}
+
+/// What a record becomes, if anything. Its size is the door's own matter, up to what the formats hold.
+fn apply_record(
+    record: Record,
+    tree: &Tree,
+    number: u64,
+    moment: Moment,
+) -> Result<Option<Change>, WriteError> {
+    let Record { name, contents, time_to_live, only_if } = record;
+    let topic = name.topic();
+    let current = tree.get(topic).map(|current| current.revision);
+    if only_if.is_some_and(|expected| expected != current.unwrap_or_default()) {
+        let current = current.map(|number| moment.epoch.at(number));
+        return Err(WriteError::PreconditionFailed { topic: topic.clone(), current });
+    }
+    let Some(payload) = contents else {
+        return Ok(current.map(|_| tombstone(topic.clone(), number, moment.at, DeleteCause::Request)));
+    };
+    let representation = Representation { payload, ..Representation::default() };
+    check_size(topic, &representation, limits::PAYLOAD_BYTES_MAX)?;
+    Ok(Some(Change::Put(Arc::new(Resource {
+        topic: topic.clone(),
+        revision: number,
+        modified_at: moment.at,
+        expires_at: time_to_live.map(|life| moment.at.saturating_add(millis(life))),
+        representation,
+    }))))
 }
 
 fn check_precondition(
@@ -173,6 +219,10 @@ fn check_size(topic: &Topic, representation: &Representation, limit: usize) -> R
     if bytes == 0 {
         return Err(WriteError::Empty(topic.clone()));
     }
+    check_limit(topic, bytes, limit)
+}
+
+fn check_limit(topic: &Topic, bytes: usize, limit: usize) -> Result<(), WriteError> {
     if bytes > limit {
         return Err(WriteError::TooLarge { topic: topic.clone(), bytes, limit });
     }

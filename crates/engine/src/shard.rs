@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dovetail_auth::{Authorized, Policy, Principal};
-use dovetail_model::{Change, Event, Revision};
+use dovetail_model::{Event, Revision};
 use slab::Slab;
 
 use crate::Core;
@@ -182,7 +182,7 @@ impl Shard {
         let event = Event { topic, published_at, expires_at, representation };
         self.0.core.counters.event();
         let head = self.head().number;
-        Arc::new(Entry::new(head, true, publisher, Box::new([Change::Event(Arc::new(event))])))
+        Arc::new(Entry::event(head, publisher, event))
     }
 }
 

@@ -88,6 +88,7 @@ fn preconditions_as_a_table() {
             let refused = Operation { topic: topic("y"), verb: put(""), precondition: Precondition::None };
             let write = Write {
                 operations: [operation, refused].into_iter().collect(),
+                records: Vec::new(),
                 idempotency_key: None,
                 publisher: None,
             };
@@ -118,6 +119,7 @@ fn of_many_conditional_writes_on_one_revision_one_wins() {
                 };
                 let write = Write {
                     operations: [operation].into_iter().collect(),
+                    records: Vec::new(),
                     idempotency_key: None,
                     publisher: None,
                 };

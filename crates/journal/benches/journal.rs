@@ -50,7 +50,12 @@ fn put(number: u64) -> Change {
 
 fn commits(first: u64, count: u64) -> Vec<Commit> {
     (first..first + count)
-        .map(|number| Commit { number, at: 1_790_000_000_000 + number, changes: Box::new([put(number)]) })
+        .map(|number| Commit {
+            number,
+            at: 1_790_000_000_000 + number,
+            publisher: None,
+            changes: Box::new([put(number)]),
+        })
         .collect()
 }
 

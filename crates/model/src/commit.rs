@@ -67,6 +67,11 @@ pub enum Change {
     Event(Arc<Event>),
 }
 
+/// Whose client a commit came by, where that is known, so that a no-local subscription can leave out what
+/// its own client published. It is the same whenever that client connects.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PublisherId(pub u64);
+
 /// One entry of the journal: one or more changes that happen as a unit, under one revision.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Commit {
@@ -74,6 +79,8 @@ pub struct Commit {
     pub number: u64,
     /// When it was sequenced. Never decreases from commit to commit.
     pub at: UnixMillis,
+    /// Whose client it came by.
+    pub publisher: Option<PublisherId>,
     /// The changes, in order; at least one; at most one per name.
     pub changes: Box<[Change]>,
 }

@@ -5,8 +5,8 @@
 //!
 //! * names: [`Topic`], [`Filter`]
 //! * positions: [`Epoch`], [`Revision`]
-//! * contents: [`Representation`], [`Metadata`], [`Resource`], [`Tombstone`]
-//! * the journal's words: [`Commit`], [`Change`]
+//! * contents: [`Representation`], [`Metadata`], [`Qos`], [`Resource`], [`Tombstone`]
+//! * the journal's words: [`Commit`], [`Change`], [`PublisherId`]
 //! * limits: [`limits`]
 
 mod commit;
@@ -16,8 +16,8 @@ mod representation;
 mod revision;
 mod topic;
 
-pub use commit::{Change, Commit, DeleteCause, Event, Resource, Tombstone};
+pub use commit::{Change, Commit, DeleteCause, Event, PublisherId, Resource, Tombstone};
 pub use filter::{Filter, FilterError};
-pub use representation::{Metadata, Representation, UnixMillis};
+pub use representation::{Metadata, Qos, Representation, UnixMillis};
 pub use revision::{Epoch, ParseRevisionError, Revision};
 pub use topic::{Topic, TopicError, tree_order};

@@ -21,6 +21,20 @@ pub struct Representation {
     pub content_type: Option<Arc<str>>,
     /// What else the writer said, where it did.
     pub metadata: Option<Arc<Metadata>>,
+    /// How surely the writer wants it delivered: no MQTT client gets it with more than this.
+    pub qos: Qos,
+}
+
+/// How surely a message is delivered over MQTT, from the least to the most (§4.3 of MQTT 5).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Qos {
+    /// At most once: `QoS` 0.
+    AtMostOnce,
+    /// At least once: `QoS` 1.
+    AtLeastOnce,
+    /// Exactly once: `QoS` 2. What says nothing about it lowers nothing, so this is the default.
+    #[default]
+    ExactlyOnce,
 }
 
 /// What a message says beyond bytes and media type. It is carried through unchanged.
@@ -39,7 +53,7 @@ pub struct Metadata {
 impl Representation {
     /// A representation whose payload is a copy of `payload`, so that it keeps nothing else alive.
     pub fn copied(payload: &[u8], content_type: Option<Arc<str>>) -> Self {
-        Self { payload: Bytes::copy_from_slice(payload), content_type, metadata: None }
+        Self { payload: Bytes::copy_from_slice(payload), content_type, ..Self::default() }
     }
 
     /// The bytes that the representation takes, for admission and limits.

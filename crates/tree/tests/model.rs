@@ -157,7 +157,7 @@ fn commit(number: u64, topics: &[Topic], changes: &[(usize, Option<u8>)]) -> Com
         Some(seed) => put(topic, number, seed),
         None => delete(topic, number),
     };
-    Commit { number, at: number * 10, changes: by_name.into_iter().map(change).collect() }
+    Commit { number, at: number * 10, publisher: None, changes: by_name.into_iter().map(change).collect() }
 }
 
 fn topic() -> impl Strategy<Value = Topic> {
@@ -208,7 +208,7 @@ proptest! {
                 }
                 Step::Event(at) => {
                     let changes = [event(&topics[at % topics.len()])].into();
-                    let commit = Commit { number: model.revision + 1, at: 0, changes };
+                    let commit = Commit { number: model.revision + 1, at: 0, publisher: None, changes };
                     tree.apply(&commit);
                     model.apply(&commit);
                 }
@@ -318,7 +318,7 @@ fn refuses_snapshots_that_make_no_tree() {
 #[test]
 #[should_panic(expected = "commits are applied one after the other")]
 fn refuses_a_hole_in_the_commits() {
-    Tree::new().apply(&Commit { number: 2, at: 0, changes: Box::new([]) });
+    Tree::new().apply(&Commit { number: 2, at: 0, publisher: None, changes: Box::new([]) });
 }
 
 #[test]

@@ -186,6 +186,7 @@ fn representation(
         payload: Bytes::copy_from_slice(&message.payload),
         content_type: properties.content_type().map(Into::into),
         metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),
+        ..Representation::default()
     })
 }
 

@@ -163,7 +163,7 @@ impl World {
                 precondition: Precondition::None,
             })
             .collect();
-        let write = Write { operations, idempotency_key: None, publisher: None };
+        let write = Write { operations, records: Vec::new(), idempotency_key: None, publisher: None };
         self.shard.submit(self.shard.policy().authorize(&who(), write).unwrap()).await.unwrap().revision
     }
 

@@ -209,7 +209,8 @@ fn with_world<T>(
 ) -> T {
     let core = &inner.core;
     let tree: &dyn Fn() -> Arc<Tree> = &|| core.published.tree();
-    act(&World { epoch: core.published.epoch(), policy: &core.policy, ring, dispatched, tree })
+    let (epoch, policy, clock) = (core.published.epoch(), &core.policy, &core.clock);
+    act(&World { epoch, policy, clock, ring, dispatched, tree })
 }
 
 fn remove(inner: &Inner, dispatching: &mut Dispatching, key: u32) {

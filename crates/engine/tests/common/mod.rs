@@ -82,6 +82,7 @@ impl World {
         let operation = Operation { topic: topic(name), verb: put(value), precondition };
         self.write(Write {
             operations: [operation].into_iter().collect(),
+            records: Vec::new(),
             idempotency_key: None,
             publisher: None,
         })
@@ -97,7 +98,7 @@ impl World {
             .into_iter()
             .map(|(name, verb)| Operation { topic: topic(name), verb, precondition: Precondition::None })
             .collect();
-        self.write(Write { operations, idempotency_key: None, publisher: None }).await
+        self.write(Write { operations, records: Vec::new(), idempotency_key: None, publisher: None }).await
     }
 
     pub async fn publish(&self, name: &str, value: &str) {

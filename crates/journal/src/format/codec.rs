@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dovetail_model::{
-    Change, Commit, DeleteCause, Event, Metadata, Representation, Resource, Tombstone, Topic, UnixMillis,
+    Change, Commit, DeleteCause, Event, Metadata, PublisherId, Qos, Representation, Resource, Tombstone,
+    Topic, UnixMillis,
 };
 
 use super::Reason;
 
 /// Length, time and count in front of the changes of a commit.
 const COMMIT_HEADER_BYTES: usize = 4 + 8 + 4;
+/// In the count of changes: whose client the commit came by follows it.
+const HAS_PUBLISHER: u32 = 1 << 31;
 /// Kind, flags and lengths in front of the fields of a change.
 const CHANGE_HEADER_BYTES: usize = 1 + 1 + 2 + 4 + 4;
 /// Content types that are told apart before sharing stops.
@@ -29,7 +32,10 @@ const HAS_TIME: u8 = 1 << 1;
 const HAS_EXPIRY: u8 = 1 << 2;
 const HAS_CONTENT_TYPE: u8 = 1 << 3;
 const HAS_METADATA: u8 = 1 << 4;
-const FLAGS: u8 = HAS_REVISION | HAS_TIME | HAS_EXPIRY | HAS_CONTENT_TYPE | HAS_METADATA;
+/// How much less surely than the most the contents are to be delivered: two bits.
+const QOS_SHIFT: u32 = 5;
+const QOS: u8 = 0b11 << QOS_SHIFT;
+const FLAGS: u8 = HAS_REVISION | HAS_TIME | HAS_EXPIRY | HAS_CONTENT_TYPE | HAS_METADATA | QOS;
 
 const IS_TEXT: u8 = 1 << 0;
 const HAS_RESPONSE_TOPIC: u8 = 1 << 1;
@@ -43,9 +49,9 @@ pub(crate) struct Interner {
     known: HashSet<Arc<str>>,
 }
 
-/// The most bytes that `commit` takes in a batch; at most 16 per change fewer are written.
+/// The most bytes that `commit` takes in a batch; at most 16 per change and 8 more are not written.
 pub fn encoded_bytes(commit: &Commit) -> usize {
-    COMMIT_HEADER_BYTES + commit.changes.iter().map(change_bytes).sum::<usize>()
+    COMMIT_HEADER_BYTES + 8 + commit.changes.iter().map(change_bytes).sum::<usize>()
 }
 
 /// The most bytes that `change` takes in a commit or a snapshot.
@@ -68,9 +74,13 @@ fn metadata_bytes(metadata: &Metadata) -> usize {
 pub(crate) fn encode_commit(commit: &Commit, out: &mut Vec<u8>) {
     let start = out.len();
     let mut head = [0; COMMIT_HEADER_BYTES];
+    let flag = if commit.publisher.is_some() { HAS_PUBLISHER } else { 0 };
     head[4..12].copy_from_slice(&commit.at.to_le_bytes());
-    head[12..].copy_from_slice(&(commit.changes.len() as u32).to_le_bytes());
+    head[12..].copy_from_slice(&(commit.changes.len() as u32 | flag).to_le_bytes());
     out.extend_from_slice(&head);
+    if let Some(PublisherId(id)) = commit.publisher {
+        out.extend_from_slice(&id.to_le_bytes());
+    }
     for change in &commit.changes {
         encode_change(change, commit.number, commit.at, out);
     }
@@ -115,6 +125,7 @@ pub(crate) fn encode_change(change: &Change, revision: u64, at: UnixMillis, out:
     if representation.metadata.is_some() {
         head[1] |= HAS_METADATA;
     }
+    head[1] |= encode_qos(representation.qos);
     head[2..4].copy_from_slice(&(topic.len() as u16).to_le_bytes());
     head[4..8].copy_from_slice(&(content_type.map_or(0, str::len) as u32).to_le_bytes());
     head[8..12].copy_from_slice(&(representation.payload.len() as u32).to_le_bytes());
@@ -124,6 +135,25 @@ pub(crate) fn encode_change(change: &Change, revision: u64, at: UnixMillis, out:
     out.extend_from_slice(&representation.payload);
     if let Some(metadata) = &representation.metadata {
         encode_metadata(metadata, out);
+    }
+}
+
+/// The most is no bits at all: what says nothing about it is that.
+fn encode_qos(qos: Qos) -> u8 {
+    let less = match qos {
+        Qos::ExactlyOnce => 0,
+        Qos::AtLeastOnce => 1,
+        Qos::AtMostOnce => 2,
+    };
+    less << QOS_SHIFT
+}
+
+fn decode_qos(flags: u8) -> Result<Qos, Reason> {
+    match (flags & QOS) >> QOS_SHIFT {
+        0 => Ok(Qos::ExactlyOnce),
+        1 => Ok(Qos::AtLeastOnce),
+        2 => Ok(Qos::AtMostOnce),
+        _ => Err("a change is to be delivered in no known way"),
     }
 }
 
@@ -171,7 +201,9 @@ pub(crate) fn decode_commit(
     let body_bytes = take_u32(input)? as usize;
     let mut body = take(input, body_bytes)?;
     let at = take_u64(&mut body)?;
-    let count = take_u32(&mut body)? as usize;
+    let counted = take_u32(&mut body)?;
+    let publisher = if counted & HAS_PUBLISHER == 0 { None } else { Some(PublisherId(take_u64(&mut body)?)) };
+    let count = (counted & !HAS_PUBLISHER) as usize;
     if count == 0 {
         return Err("a commit has no changes");
     }
@@ -182,7 +214,7 @@ pub(crate) fn decode_commit(
     if !body.is_empty() {
         return Err("a commit is longer than its changes");
     }
-    Ok(Commit { number, at, changes: changes.into_boxed_slice() })
+    Ok(Commit { number, at, publisher, changes: changes.into_boxed_slice() })
 }
 
 /// Takes one change from the front of `input`; it is part of what happened at `revision` and `at`.
@@ -208,6 +240,7 @@ pub(crate) fn decode_change(
         payload: Bytes::copy_from_slice(payload),
         content_type: (flags & HAS_CONTENT_TYPE != 0).then(|| interner.intern(content_type)),
         metadata,
+        qos: decode_qos(flags)?,
     };
     let tombstone =
         |topic, cause| Change::Delete(Arc::new(Tombstone { topic, revision, deleted_at: at, cause }));

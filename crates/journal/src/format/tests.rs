@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dovetail_model::{
-    Change, Commit, DeleteCause, Event, Metadata, Representation, Resource, Tombstone, Topic,
+    Change, Commit, DeleteCause, Event, Metadata, PublisherId, Qos, Representation, Resource, Tombstone,
+    Topic,
 };
 use proptest::prelude::*;
 
@@ -37,8 +38,9 @@ prop_compose! {
         payload in prop::collection::vec(any::<u8>(), 0..600),
         content_type in prop::option::of("[a-z/+]{0,20}"),
         metadata in prop::option::of(metadata().prop_map(Arc::new)),
+        qos in prop::sample::select(&[Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce]),
     ) -> Representation {
-        Representation { payload: payload.into(), content_type: content_type.map(Into::into), metadata }
+        Representation { payload: payload.into(), content_type: content_type.map(Into::into), metadata, qos }
     }
 }
 
@@ -55,9 +57,15 @@ fn changes() -> impl Strategy<Value = Change> {
 }
 
 fn commits() -> impl Strategy<Value = Commit> {
-    (any::<u32>(), any::<u64>(), prop::collection::vec(changes(), 1..5)).prop_map(|(number, at, changes)| {
-        Commit { number: u64::from(number) + 1, at, changes: changes.into() }
-    })
+    let publishers = prop::option::of(any::<u64>().prop_map(PublisherId));
+    (any::<u32>(), any::<u64>(), publishers, prop::collection::vec(changes(), 1..5)).prop_map(
+        |(number, at, publisher, changes)| Commit {
+            number: u64::from(number) + 1,
+            at,
+            publisher,
+            changes: changes.into(),
+        },
+    )
 }
 
 /// A record of `commits` at `offset`, as an append would write it.
@@ -176,12 +184,25 @@ fn the_bytes_of_a_record_stay_what_they_are() {
         expires_at: None,
         representation: Representation::copied(b"21.5", Some("text/plain".into())),
     };
-    let commit = Commit { number: 42, at: 1_790_000_000_000, changes: [Change::Put(resource.into())].into() };
-    let bytes = record(&[commit], 0x0123_4567_89ab_cdef, 4096);
+    let mut commit = Commit {
+        number: 42,
+        at: 1_790_000_000_000,
+        publisher: None,
+        changes: [Change::Put(resource.clone().into())].into(),
+    };
+    let bytes = record(&[commit.clone()], 0x0123_4567_89ab_cdef, 4096);
     let expected =
         b"DREC\0\0\0\0\x2a\0\0\0\0\0\0\0\x01\0\0\0\x36\0\0\0\0\0\0\0\xef\xdd\xab\x89\x67\x45\x23\x01";
     assert_eq!(&bytes[..36], expected);
     let payload = b"\x32\0\0\0\x00\x6c\x50\xc4\xa0\x01\0\0\x01\0\0\0\x01\x08\x0c\0\x0a\0\0\0\x04\0\0\0plant/7/temptext/plain21.5";
     assert_eq!(&bytes[40..40 + payload.len()], payload);
     assert_eq!((bytes.len(), &bytes[508..]), (512, &b"END\xa5"[..]));
+
+    let representation = Representation { qos: Qos::AtLeastOnce, ..resource.representation.clone() };
+    commit.changes = [Change::Put(Resource { representation, ..resource }.into())].into();
+    commit.publisher = Some(PublisherId(0x1122_3344_5566_7788));
+    let mut bytes = Vec::new();
+    encode_commit(&commit, &mut bytes);
+    let expected = b"\x3a\0\0\0\x00\x6c\x50\xc4\xa0\x01\0\0\x01\0\0\x80\x88\x77\x66\x55\x44\x33\x22\x11\x01\x28\x0c\0\x0a\0\0\0\x04\0\0\0plant/7/temptext/plain21.5";
+    assert_eq!(bytes, expected);
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use dovetail_journal::{FileOptions, RecoverySink};
 use dovetail_model::{
-    Change, Commit, DeleteCause, Event, Metadata, Representation, Resource, Tombstone, Topic,
+    Change, Commit, DeleteCause, Event, Metadata, PublisherId, Qos, Representation, Resource, Tombstone,
+    Topic,
 };
 
 /// Segments small enough to roll often.
@@ -86,7 +87,8 @@ pub fn commit(number: u64, seed: u64) -> Commit {
     let at = 1_790_000_000_000 + number * 7;
     let count = if dice.below(8) == 0 { 1 + dice.below(6) } else { 1 };
     let changes = (0..count).map(|part| change(number, at, part, &mut dice)).collect();
-    Commit { number, at, changes }
+    let publisher = (dice.below(3) == 0).then(|| PublisherId(dice.below(u64::MAX)));
+    Commit { number, at, publisher, changes }
 }
 
 /// The sample commits `from..to`.
@@ -130,7 +132,8 @@ fn representation(length: u64, dice: &mut Dice) -> Representation {
             user_properties: (0..dice.below(3)).map(|n| ("name".into(), n.to_string().into())).collect(),
         })
     });
-    Representation { payload: payload.into(), content_type, metadata }
+    let qos = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce][dice.below(3) as usize];
+    Representation { payload: payload.into(), content_type, metadata, qos }
 }
 
 /// Deterministic random numbers (splitmix64).

@@ -20,7 +20,12 @@ pub(crate) fn put(commit: u64, topic: &Topic) -> Commit {
         expires_at: None,
         representation: Representation::copied(&[7; 100], None),
     };
-    Commit { number: commit, at: commit, changes: Box::new([Change::Put(Arc::new(resource))]) }
+    Commit {
+        number: commit,
+        at: commit,
+        publisher: None,
+        changes: Box::new([Change::Put(Arc::new(resource))]),
+    }
 }
 
 /// Numbers below `end` in an order without a pattern, the same in every run.
