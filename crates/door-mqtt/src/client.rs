@@ -5,7 +5,7 @@ use std::future::Future;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use dovetail_auth::Principal;
@@ -29,6 +29,16 @@ const ROUNDS: usize = 4;
 /// How long the last bytes of a connection may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// A connection while it lives, and then what is to be done about its end.
+///
+/// The task of an idle connection holds this and little else, so it is a type of its own: as an `async` function it would
+/// keep room for the end, ten times its size, all along.
+pub(crate) enum Life<S> {
+    Open(Client<S>),
+    Ending(Pin<Box<dyn Future<Output = ()>>>),
+    Over,
+}
+
 /// One connection.
 pub(crate) struct Client<S> {
     local: Rc<Local>,
@@ -37,6 +47,8 @@ pub(crate) struct Client<S> {
     connection: Connection,
     stage: Stage,
     timer: Timer,
+    /// Something happened that may have set a deadline earlier than the timer's.
+    deadlines_moved: bool,
 }
 
 /// How far the connection is.
@@ -53,22 +65,39 @@ enum Stage {
 #[derive(Default)]
 struct Timer {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// What it is set to. It is looked at in every round, which the sleep itself need not be.
+    set_to: Option<Instant>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Life<S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Self::Open(client) = &mut *self {
+            ready!(client.poll_open(cx));
+            if let Self::Open(client) = std::mem::replace(&mut *self, Self::Over) {
+                *self = Self::Ending(Box::pin(client.finish()));
+            }
+        }
+        if let Self::Ending(ending) = &mut *self {
+            ready!(ending.as_mut().poll(cx));
+            *self = Self::Over;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) fn new(local: Rc<Local>, stream: S, principal: Principal) -> Self {
         let connection = Connection::new(local.shared.options.protocol_limits(), now());
         let (socket, timer) = (Socket::new(stream), Timer::default());
-        Self { local, principal, socket, connection, stage: Stage::Greeting, timer }
+        let (stage, deadlines_moved) = (Stage::Greeting, true);
+        Self { local, principal, socket, connection, stage, timer, deadlines_moved }
     }
 
-    /// Serves the connection until it ends.
-    pub(crate) async fn run(mut self) {
-        poll_fn(|cx| self.poll(cx)).await;
-        self.finish().await;
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Does what can be done now. Ready when the connection has ended; what it leaves behind is to be
+    /// [finished](Self::finish) then.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx);
             if self.connection.is_closed() {
@@ -88,7 +117,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.settle(cx, now);
         let reads = self.reads();
         let has_read = reads && self.read(cx, now);
-        self.keep_time(cx, now);
+        if self.deadlines_moved || self.timer.is_due(now) {
+            self.keep_time(cx, now);
+        }
         let told = self.deliver(cx);
         let has_written = self.write(cx);
         // What was left for want of room can go on once the output is written.
@@ -103,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         {
             let serving = claiming.accept(&self.local, &self.principal, &mut self.connection, now);
             self.stage = Stage::Serving(Box::new(serving));
+            self.deadlines_moved = true;
         }
         if let Stage::Serving(serving) = &mut self.stage {
             if let Some(reason) = serving.claim.order(cx) {
@@ -150,6 +182,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn handle_input(&mut self, mut input: &[u8], now: Instant) {
         while self.reads() {
             let Some(event) = self.connection.next_event(&mut input, now) else { break };
+            self.deadlines_moved = true;
             match (&mut self.stage, event) {
                 (Stage::Greeting, Event::Connect(connect)) => {
                     let claim = Claiming::new(&self.local, &self.principal, *connect);
@@ -171,6 +204,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 
     /// Ends a connection whose time is over. One that pauses for our own reasons has no deadline.
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Instant) {
+        self.deadlines_moved = false;
         if self.reads() {
             self.connection.handle_timeout(now);
         }
@@ -181,8 +215,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
             Stage::Greeting | Stage::Claiming(_) => self.connection.next_timeout(),
         };
-        if let Some(deadline) = deadline {
-            self.timer.arm(deadline, now, cx);
+        match deadline {
+            Some(deadline) => self.timer.arm(deadline, now, cx),
+            None => self.timer.set_to = None,
         }
     }
 
@@ -260,12 +295,21 @@ impl Serving {
 }
 
 impl Timer {
+    /// Whether what it was set to has come.
+    fn is_due(&self, now: Instant) -> bool {
+        self.set_to.is_some_and(|set_to| set_to <= now)
+    }
+
     /// Wakes the connection at `deadline`, or somewhat earlier.
     fn arm(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) {
-        let deadline = tokio::time::Instant::from_std(deadline.max(now + Duration::from_millis(1)));
-        let sleep = match &mut self.sleep {
+        let deadline = deadline.max(now + Duration::from_millis(1));
+        if self.set_to.is_some_and(|set_to| now < set_to && set_to <= deadline) {
             // It is set already, and its waker is that of this task.
-            Some(sleep) if now < sleep.deadline().into_std() && sleep.deadline() <= deadline => return,
+            return;
+        }
+        self.set_to = Some(deadline);
+        let deadline = tokio::time::Instant::from_std(deadline);
+        let sleep = match &mut self.sleep {
             Some(sleep) => {
                 sleep.as_mut().reset(deadline);
                 sleep

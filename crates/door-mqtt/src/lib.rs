@@ -30,6 +30,7 @@ mod writes;
 pub use counters::{CounterValues, Counters};
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,7 +142,10 @@ impl Door {
 
 impl LocalDoor {
     /// Serves one connection of `principal` until it ends, its will included. Runs as one local task of the shard.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, principal: Principal) {
-        client::Client::new(Rc::clone(&self.0), stream, principal).run().await;
+    pub fn serve<S>(&self, stream: S, principal: Principal) -> impl Future<Output = ()> + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        client::Life::Open(client::Client::new(Rc::clone(&self.0), stream, principal))
     }
 }

@@ -5,7 +5,7 @@
 //! connection of somebody else.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -26,6 +26,9 @@ pub(crate) struct Name {
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     holders: Mutex<Holders>,
+    /// How many orders were given. A connection looks at its own only when there were more: this number lies in the cache
+    /// of every core, its own order does not.
+    orders: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +58,8 @@ pub(crate) struct Claim {
     predecessor: Option<Arc<Holder>>,
     /// Who is woken by an order. Kept so that the same waker is not registered in every round.
     listener: Option<Waker>,
+    /// How many orders there were when this one's was last looked at.
+    orders_seen: Option<u64>,
 }
 
 impl Registry {
@@ -63,13 +68,20 @@ impl Registry {
         let mut holders = self.lock();
         holders.stopping = true;
         for holder in holders.by_name.values() {
-            holder.tell(ReasonCode::ServerShuttingDown);
+            self.tell(holder, ReasonCode::ServerShuttingDown);
         }
     }
 
     /// How many ids are held.
     pub(crate) fn len(&self) -> usize {
         self.lock().by_name.len()
+    }
+
+    /// Tells one to go. The first order stands.
+    fn tell(&self, holder: &Holder, reason: ReasonCode) {
+        let _ = holder.order.compare_exchange(0, reason.code(), Ordering::SeqCst, Ordering::SeqCst);
+        self.orders.fetch_add(1, Ordering::SeqCst);
+        holder.ordered.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Holders> {
@@ -87,10 +99,17 @@ impl Claim {
         }
         let predecessor = holders.by_name.insert(name.clone(), Arc::clone(&holder));
         if let Some(predecessor) = &predecessor {
-            predecessor.tell(ReasonCode::SessionTakenOver);
+            shared.registry.tell(predecessor, ReasonCode::SessionTakenOver);
         }
         drop(holders);
-        Some(Self { shared: Arc::clone(shared), name, holder, predecessor, listener: None })
+        Some(Self {
+            shared: Arc::clone(shared),
+            name,
+            holder,
+            predecessor,
+            listener: None,
+            orders_seen: None,
+        })
     }
 
     /// Who publishes by this id, as the journal knows it: the same after a reconnection and a restart.
@@ -118,6 +137,11 @@ impl Claim {
             self.listener = Some(cx.waker().clone());
         }
         // Looked at after the registration, so that no order falls between the two.
+        let orders = self.shared.registry.orders.load(Ordering::SeqCst);
+        if self.orders_seen == Some(orders) {
+            return None;
+        }
+        self.orders_seen = Some(orders);
         ReasonCode::from_u8(self.holder.order.load(Ordering::SeqCst)).filter(|reason| reason.is_error())
     }
 }
@@ -134,12 +158,6 @@ impl Drop for Claim {
 }
 
 impl Holder {
-    fn tell(&self, reason: ReasonCode) {
-        // The first order stands.
-        let _ = self.order.compare_exchange(0, reason.code(), Ordering::SeqCst, Ordering::SeqCst);
-        self.ordered.wake();
-    }
-
     fn leave(&self) {
         self.gone.store(true, Ordering::SeqCst);
         self.successor.wake();

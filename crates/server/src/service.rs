@@ -2,6 +2,7 @@
 
 use dovetail_auth::Principal;
 use dovetail_net::{Connection, LocalService, Protocol};
+use futures_util::future::Either;
 
 /// The doors of one shard.
 pub(crate) struct Doors {
@@ -10,11 +11,15 @@ pub(crate) struct Doors {
 }
 
 impl LocalService for Doors {
-    async fn serve(&self, connection: Connection) {
+    fn serve(&self, connection: Connection) -> impl Future<Output = ()> {
         let Connection { stream, protocol, peer, .. } = connection;
         match protocol {
-            Protocol::Http => self.http.serve(stream, peer.ip()).await,
-            Protocol::Mqtt => self.mqtt.serve(stream, Principal::anonymous(peer.ip())).await,
+            // In a box, or each of the many MQTT connections would keep room for it.
+            Protocol::Http => {
+                let http = self.http.clone();
+                Either::Left(Box::pin(async move { http.serve(stream, peer.ip()).await }))
+            }
+            Protocol::Mqtt => Either::Right(self.mqtt.serve(stream, Principal::anonymous(peer.ip()))),
         }
     }
 }

@@ -42,7 +42,10 @@ pub(crate) struct Dispatching {
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
     pub(crate) feeds: VecDeque<u32>,
+    /// Who reads them. Kept from one wake-up to the next.
     pub(crate) waker: Option<Waker>,
+    /// Whether it waits to be woken.
+    pub(crate) is_waiting: bool,
 }
 
 /// The local task that takes from the mailbox.
@@ -140,8 +143,10 @@ fn ready(subscribers: &mut Slab<Ready>, key: u32, feed: &mut Feed) {
     }
     if let Some(subscriber) = subscribers.get_mut(feed.subscriber) {
         subscriber.feeds.push_back(key);
-        if let Some(waker) = subscriber.waker.take() {
-            waker.wake();
+        if std::mem::take(&mut subscriber.is_waiting)
+            && let Some(waker) = &subscriber.waker
+        {
+            waker.wake_by_ref();
         }
     }
 }

@@ -147,6 +147,7 @@ impl Subscriber {
         let ready = &mut dispatching.subscribers[self.key];
         let key = ready.feeds.front().copied();
         if key.is_none() {
+            ready.is_waiting = true;
             match &mut ready.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 None => ready.waker = Some(cx.waker().clone()),
