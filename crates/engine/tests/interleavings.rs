@@ -4,14 +4,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use common::{Copy, World, put, with_engine};
-use dovetail_engine::{FeedId, Item, Mode, Options, Start, Subscriber, Verb};
+use common::{Copy, World, publish_durably, put, topic, with_engine};
+use dovetail_engine::{FeedId, Item, Mode, Options, Record, RecordArea, Start, Subscriber, Verb, Write};
 use dovetail_journal::memory::MemoryOptions;
-use dovetail_model::Filter;
+use dovetail_model::{Change, Filter};
 use proptest::prelude::*;
 
 const NAMES: [&str; 6] = ["a", "a/x", "a/y", "b/x", "b/x/deep", "c"];
@@ -23,6 +23,10 @@ enum Act {
     Delete(usize),
     Batch(Vec<(usize, Option<u8>)>),
     Publish(usize),
+    /// An event that is kept in the journal.
+    PublishDurably(usize),
+    /// A put with a record in the same commit, or the record alone.
+    Record(Option<usize>),
     /// The client reads up to this many items.
     Read(usize, usize),
     /// The client's connection is cut; it comes back with what it has.
@@ -37,7 +41,9 @@ fn act(clients: usize) -> impl Strategy<Value = Act> {
         4 => (name.clone(), any::<u8>()).prop_map(|(name, value)| Act::Put(name, value)),
         2 => name.clone().prop_map(Act::Delete),
         1 => prop::collection::vec((name.clone(), any::<Option<u8>>()), 1..4).prop_map(Act::Batch),
-        1 => name.prop_map(Act::Publish),
+        1 => name.clone().prop_map(Act::Publish),
+        2 => name.clone().prop_map(Act::PublishDurably),
+        1 => prop::option::of(name).prop_map(Act::Record),
         3 => (0..clients, 1..12usize).prop_map(|(client, items)| Act::Read(client, items)),
         1 => (0..clients).prop_map(Act::Cut),
         2 => Just(Act::Turn),
@@ -50,13 +56,15 @@ struct Client {
     subscriber: Subscriber,
     feed: FeedId,
     copy: Copy,
+    /// The events of the journal that it was told, by revision.
+    kept: BTreeSet<u64>,
 }
 
 impl Client {
     fn new(world: &World, filter: &'static str, mode: Mode) -> Self {
         let mut subscriber = world.subscriber();
         let feed = world.subscribe(&mut subscriber, filter, Start::Baseline, mode);
-        Self { filter, mode, subscriber, feed, copy: Copy::default() }
+        Self { filter, mode, subscriber, feed, copy: Copy::default(), kept: BTreeSet::new() }
     }
 
     fn read(&mut self, items: usize, model: &Model) {
@@ -74,12 +82,17 @@ impl Client {
         let before = self.copy.position;
         self.copy.take(item);
         let filter = Filter::new(self.filter).unwrap();
-        if let (Item::Change(delivery), Mode::Every, Some(before)) = (item, self.mode, before) {
-            let between = before.number + 1..delivery.rev.number;
-            for revision in between {
+        self.take_events(item, model);
+        let told_up_to = match item {
+            Item::Change(delivery) => Some(delivery.rev.number),
+            Item::Progress { rev, .. } => Some(rev.number + 1),
+            _ => None,
+        };
+        if let (Some(told_up_to), Mode::Every, Some(before)) = (told_up_to, self.mode, before) {
+            for revision in before.number + 1..told_up_to {
                 let touched = &model.touched[revision as usize];
                 assert!(
-                    !touched.iter().any(|name| filter.matches(&common::topic(name))),
+                    !touched.iter().any(|name| filter.matches(&topic(name))),
                     "revision {revision} was left out"
                 );
             }
@@ -97,6 +110,21 @@ impl Client {
                 "at {position} of {}",
                 self.filter
             );
+        }
+    }
+
+    /// An event of the journal comes once, as it was, and where every entry is told at its revision.
+    fn take_events(&mut self, item: &Item, model: &Model) {
+        let Item::Change(delivery) = item else { return };
+        for change in delivery.changes() {
+            let Change::Event(event) = change else { continue };
+            let text = common::text(&event.representation.payload);
+            let Some(revision) = text.strip_prefix("kept at ") else { continue };
+            let revision: u64 = revision.parse().unwrap();
+            assert_eq!(model.touched[revision as usize], [event.topic.as_str()]);
+            assert!(self.kept.insert(revision), "event {revision} came twice");
+            assert!(revision <= delivery.rev.number);
+            assert!(self.mode == Mode::Latest || revision == delivery.rev.number);
         }
     }
 
@@ -141,9 +169,15 @@ impl Model {
         }
     }
 
+    /// A commit that changes no resource.
+    fn commit_nothing(&mut self, touched: &[&'static str]) {
+        self.states.push(self.states.last().unwrap().clone());
+        self.touched.push(touched.to_vec());
+    }
+
     fn at(&self, revision: u64, filter: &Filter) -> BTreeMap<String, String> {
         let mut state = self.states[revision as usize].clone();
-        state.retain(|name, _| filter.matches(&common::topic(name)));
+        state.retain(|name, _| filter.matches(&topic(name)));
         state
     }
 }
@@ -171,6 +205,23 @@ async fn perform(world: &World, clients: &mut [Client], model: &mut Model, act: 
             model.commit(&changes);
         }
         Act::Publish(name) => world.publish(NAMES[name], "event").await,
+        Act::PublishDurably(name) => {
+            let verb = publish_durably(&format!("kept at {}", model.states.len()), None);
+            world.write(Write::one(topic(NAMES[name]), verb)).await.unwrap();
+            model.commit_nothing(&[NAMES[name]]);
+        }
+        Act::Record(name) => {
+            let record = RecordArea::new("tests").record("one").unwrap();
+            let records = vec![Record::put(record, "contents".into())];
+            if let Some(name) = name {
+                let write = Write { records, ..Write::one(topic(NAMES[name]), put("noted")) };
+                world.write(write).await.unwrap();
+                model.commit(&[(name, Some("noted".to_owned()))]);
+            } else {
+                world.write(Write::of_records(records)).await.unwrap();
+                model.commit_nothing(&[]);
+            }
+        }
         Act::Read(client, items) => clients[client].read(items, model),
         Act::Cut(client) => clients[client].cut(world),
         Act::Turn => tokio::task::yield_now().await,

@@ -64,6 +64,11 @@ pub fn put(value: &str) -> Verb {
     }
 }
 
+/// An event that is kept in the journal.
+pub fn publish_durably(value: &str, time_to_live: Option<Duration>) -> Verb {
+    Verb::Publish { representation: Representation::copied(value.as_bytes(), None), time_to_live }
+}
+
 impl World {
     pub async fn write(&self, write: Write) -> Result<Committed, WriteError> {
         self.shard.submit(self.shard.policy().authorize(&who(), write).unwrap()).await
