@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 /// The least that the buffer of an unfinished packet grows to.
 const GROWTH: usize = 256;
+/// Up to this many bytes after the fixed header, no packet but PUBLISH has room for a string, a property or a payload: an id
+/// and a reason fill them.
+const BARE: u32 = 3;
 
 /// On which side of the connection a decoder reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +23,16 @@ pub enum Role {
 
 /// Cuts a stream of bytes into packets and reads them.
 ///
-/// Each packet is copied out of the input once, into memory of exactly its size, which its parts share. An unfinished packet is
-/// kept inside, in memory that never exceeds twice what was received.
+/// Each packet is copied out of the input once, into memory of exactly its size, which its parts share; one that has no parts,
+/// like most acknowledgements, is not copied. An unfinished packet is kept inside, in memory that never exceeds twice what was received.
 #[derive(Debug)]
 pub struct Decoder {
     server: bool,
     version: Option<Version>,
     limit: u32,
+    /// What was received and is not a packet yet, after `taken` bytes that are.
     partial: Vec<u8>,
+    taken: usize,
 }
 
 impl Decoder {
@@ -37,7 +42,7 @@ impl Decoder {
             Role::Server => (true, None),
             Role::Client(version) => (false, Some(version)),
         };
-        Self { server, version, limit, partial: Vec::new() }
+        Self { server, version, limit, partial: Vec::new(), taken: 0 }
     }
 
     /// Changes the largest packet in bytes, from the next packet on.
@@ -65,7 +70,7 @@ impl Decoder {
                 && let Some((packet, rest)) = input.split_at_checked(header.size)
             {
                 *input = rest;
-                return self.read(&Bytes::copy_from_slice(packet), header).map(Some);
+                return self.read_borrowed(packet, header).map(Some);
             }
             self.keep(input);
             *input = &[];
@@ -77,20 +82,22 @@ impl Decoder {
     /// Keeps `input` to be read before what comes later: for an owner who must stop in the middle and cannot hold on to
     /// its buffer.
     pub fn keep(&mut self, input: &[u8]) {
-        let needed = self.partial.len() + input.len();
-        self.grow(needed);
+        self.grow(self.pending().len() + input.len());
         self.partial.extend_from_slice(input);
+    }
+
+    fn pending(&self) -> &[u8] {
+        &self.partial[self.taken..]
     }
 
     /// Goes on with the unfinished packet.
     fn resume(&mut self, input: &mut &[u8]) -> Result<Option<Packet>, DecodeError> {
         loop {
-            let header = self.header(&self.partial)?;
-            let have = self.partial.len();
+            let header = self.header(self.pending())?;
+            let have = self.pending().len();
             let wanted = header.map_or(have + 1, |header| header.size);
             if let (Some(header), true) = (header, have >= wanted) {
-                let packet = self.take_partial(header.size);
-                return self.read(&packet, header).map(Some);
+                return self.read_pending(header).map(Some);
             }
             let count = input.len().min(wanted - have);
             if count == 0 {
@@ -104,23 +111,41 @@ impl Decoder {
         }
     }
 
-    fn grow(&mut self, capacity: usize) {
-        if capacity > self.partial.capacity() {
-            let additional = capacity.max(GROWTH) - self.partial.len();
-            self.partial.reserve_exact(additional);
+    /// Makes room for `size` bytes from the next packet on. What is taken is only moved out of the way here, not with
+    /// each packet.
+    fn grow(&mut self, size: usize) {
+        if self.taken + size > self.partial.capacity() {
+            self.partial.drain(..self.taken);
+            self.taken = 0;
+            if size > self.partial.capacity() {
+                let additional = size.max(GROWTH) - self.partial.len();
+                self.partial.reserve_exact(additional);
+            }
         }
     }
 
-    fn take_partial(&mut self, size: usize) -> Bytes {
-        if self.partial.len() == size && self.partial.capacity() <= size + size / 4 {
-            return std::mem::take(&mut self.partial).into();
+    /// Reads the next packet, which is whole.
+    fn read_pending(&mut self, header: Header) -> Result<Packet, DecodeError> {
+        let size = header.size;
+        let partial = std::mem::take(&mut self.partial);
+        let start = std::mem::take(&mut self.taken);
+        if start == 0 && partial.len() == size && partial.capacity() <= size + size / 4 {
+            let owner = Bytes::from(partial);
+            return self.read(&owner, &owner, header);
         }
-        let packet = Bytes::copy_from_slice(&self.partial[..size]);
-        self.partial.drain(..size);
-        if self.partial.is_empty() {
-            self.partial = Vec::new();
+        let end = start + size;
+        let read = self.read_borrowed(&partial[start..end], header);
+        if end < partial.len() {
+            (self.partial, self.taken) = (partial, end);
         }
-        packet
+        read
+    }
+
+    /// Reads a packet of which the memory is another's. What could share it is copied first.
+    #[inline]
+    fn read_borrowed(&mut self, packet: &[u8], header: Header) -> Result<Packet, DecodeError> {
+        let owner = if header.has_parts { Bytes::copy_from_slice(packet) } else { Bytes::new() };
+        self.read(if header.has_parts { &owner } else { packet }, &owner, header)
     }
 
     /// The fixed header at the front of `bytes`, checked as far as it is there; `None` while it is not whole.
@@ -139,6 +164,7 @@ impl Decoder {
             head: 1 + size,
             size: 1 + size + remaining as usize,
             minimal: size == varint_size(remaining),
+            has_parts: kind == Kind::Publish || remaining > BARE,
         };
         if header.size as u64 > u64::from(self.limit) {
             return Err(DecodeError::TooLarge { size: header.size as u64, limit: self.limit });
@@ -159,8 +185,9 @@ impl Decoder {
         }
     }
 
-    fn read(&mut self, packet: &Bytes, header: Header) -> Result<Packet, DecodeError> {
-        let packet = Packet::read(packet, header.head, self.version.unwrap_or(Version::V5))?;
+    /// Reads `packet`, whose parts share `owner`.
+    fn read(&mut self, packet: &[u8], owner: &Bytes, header: Header) -> Result<Packet, DecodeError> {
+        let packet = Packet::read(packet, owner, header.head, self.version.unwrap_or(Version::V5))?;
         if let (Packet::Connect(connect), None) = (&packet, self.version) {
             self.version = Some(connect.version);
         }
@@ -180,4 +207,6 @@ struct Header {
     size: usize,
     /// Whether the length takes no more bytes than it needs.
     minimal: bool,
+    /// Whether parts of the packet may be kept, which share its memory.
+    has_parts: bool,
 }

@@ -1,7 +1,7 @@
 //! What of a session outlives its connection (§4.1).
 
 use crate::packet::PacketId;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 /// The part of a session that the protocol needs to continue messages in flight: packet ids, not payloads. Each message in
 /// flight to the client carries a tag by which the owner finds it again.
@@ -11,8 +11,9 @@ pub struct Session {
     next_serial: u64,
     /// Messages to the client that it has not acknowledged to the end, with their serial numbers, in the order of sending.
     outgoing: VecDeque<(u64, InFlight)>,
-    /// Messages with `QoS` 2 from the client that are taken, but not released `[MQTT-4.3.3-10]`.
-    received: BTreeSet<PacketId>,
+    /// Messages with `QoS` 2 from the client that are taken, but not released `[MQTT-4.3.3-10]`; in order. Clients use ids in
+    /// order too, so that what comes and goes does so at the ends.
+    received: VecDeque<PacketId>,
 }
 
 /// A message on its way to the client.
@@ -48,11 +49,12 @@ impl Session {
         outgoing: impl IntoIterator<Item = InFlight>,
         received: impl IntoIterator<Item = PacketId>,
     ) -> Self {
-        let mut session = Self { received: received.into_iter().collect(), ..Self::default() };
+        let mut session = Self::default();
+        for id in received {
+            session.receive(id);
+        }
         for message in outgoing {
-            while id_of(session.next_serial) != message.id {
-                session.next_serial += 1;
-            }
+            session.next_serial += steps(session.next_serial, message.id);
             session.outgoing.push_back((session.next_serial, message));
             session.next_serial += 1;
         }
@@ -95,7 +97,7 @@ impl Session {
         from: Stage,
         to: Option<Stage>,
     ) -> Result<Option<InFlight>, WrongStage> {
-        let Some(index) = self.outgoing.iter().position(|(_, message)| message.id == id) else {
+        let Some(index) = self.position(id) else {
             return Ok(None);
         };
         let message = &mut self.outgoing[index].1;
@@ -113,20 +115,41 @@ impl Session {
     }
 
     pub(crate) fn find(&self, id: PacketId) -> Option<InFlight> {
-        self.outgoing().find(|message| message.id == id)
+        self.position(id).map(|index| self.outgoing[index].1)
+    }
+
+    /// Where a message in flight is. Its id says its serial number but for whole turns, and serial numbers ascend; where
+    /// none is missing, the number says the place.
+    fn position(&self, id: PacketId) -> Option<usize> {
+        let (&(first, _), &(last, _)) = (self.outgoing.front()?, self.outgoing.back()?);
+        let ahead = steps(first, id);
+        if self.outgoing.get(ahead as usize).is_some_and(|&(serial, _)| serial == first + ahead) {
+            return Some(ahead as usize);
+        }
+        let in_last_turn = (last + steps(last, id)).checked_sub(if id_of(last) == id { 0 } else { IDS });
+        let found = in_last_turn
+            .and_then(|wanted| self.outgoing.binary_search_by_key(&wanted, |&(serial, _)| serial).ok());
+        found.or_else(|| {
+            // Messages that the client left behind for a whole turn are few.
+            let mut older = self.outgoing.iter().take_while(|&&(serial, _)| serial + IDS <= last);
+            older.position(|(_, message)| message.id == id)
+        })
     }
 
     pub(crate) fn is_received(&self, id: PacketId) -> bool {
-        self.received.contains(&id)
+        self.received.binary_search(&id).is_ok()
     }
 
     pub(crate) fn receive(&mut self, id: PacketId) {
-        self.received.insert(id);
+        if let Err(index) = self.received.binary_search(&id) {
+            self.received.insert(index, id);
+        }
     }
 
     /// Whether the id was there.
     pub(crate) fn release(&mut self, id: PacketId) -> bool {
-        self.received.remove(&id)
+        let found = self.received.binary_search(&id);
+        found.is_ok_and(|index| self.received.remove(index).is_some())
     }
 }
 
@@ -135,6 +158,11 @@ const IDS: u64 = 65_535;
 
 fn id_of(serial: u64) -> PacketId {
     PacketId::new((serial % IDS) as u16 + 1).unwrap_or(PacketId::FIRST)
+}
+
+/// How far the next serial number with this id is from `serial`.
+fn steps(serial: u64, id: PacketId) -> u64 {
+    (u64::from(id.get()) - 1 + IDS - serial % IDS) % IDS
 }
 
 /// An acknowledgement of a message that waits for another one.
@@ -173,6 +201,41 @@ mod tests {
             session.advance(given, Stage::PubAck, None).unwrap();
         }
         assert_eq!(session.begin(Stage::PubAck, 0), id(1));
+    }
+
+    #[test]
+    fn messages_are_found_out_of_order_and_over_turns() {
+        // One old message, and a whole turn of ids later others around the same number.
+        let mut session = Session::restore([InFlight { id: id(500), stage: Stage::PubRec, tag: 0 }], []);
+        for _ in 501..=65_535 + 480 {
+            let given = session.begin(Stage::PubAck, 0);
+            session.advance(given, Stage::PubAck, None).unwrap();
+        }
+        let ids: Vec<_> = (0..40).map(|tag| session.begin(Stage::PubAck, tag)).collect();
+        assert_eq!((ids[0], ids[19], ids[20]), (id(481), id(501), id(502)), "500 is in use");
+        let mut left: Vec<_> = session.outgoing().map(|message| message.id).collect();
+        for step in [7, 3, 5, 2, 1, 0] {
+            let mut index = 0;
+            while index < left.len() {
+                let wanted = left[index];
+                assert_eq!(session.find(wanted).map(|message| message.id), Some(wanted));
+                let stage = if wanted == id(500) { Stage::PubRec } else { Stage::PubAck };
+                assert!(session.advance(wanted, stage, None).unwrap().is_some());
+                assert_eq!(session.find(wanted), None);
+                left.remove(index);
+                index += step;
+            }
+        }
+        assert!(left.is_empty() && session.in_flight() == 0);
+    }
+
+    #[test]
+    fn received_ids_are_kept_in_order_once() {
+        let mut session = Session::restore([], [9, 65_535, 2, 9].map(id));
+        session.receive(id(5));
+        assert!(session.received().eq([2, 5, 9, 65_535].map(id)));
+        assert!(session.release(id(5)) && !session.release(id(5)) && !session.is_received(id(5)));
+        assert!(session.is_received(id(9)));
     }
 
     #[test]

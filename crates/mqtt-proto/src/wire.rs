@@ -132,6 +132,9 @@ pub(crate) fn varint_bytes(value: u32) -> ([u8; 4], usize) {
 
 #[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: u32) {
+    if value < 0x80 {
+        return out.push(value as u8);
+    }
     let (bytes, size) = varint_bytes(value);
     out.extend_from_slice(&bytes[..size]);
 }
@@ -157,7 +160,10 @@ pub(crate) fn put_packet(
     match written {
         Ok(length) => {
             let (bytes, size) = varint_bytes(length);
-            out.splice(start + 1..start + 2, bytes[..size].iter().copied());
+            out[start + 1] = bytes[0];
+            if size > 1 {
+                out.splice(start + 2..start + 2, bytes[1..size].iter().copied());
+            }
             Ok(())
         }
         Err(error) => {

@@ -79,7 +79,9 @@ fn deliberately_stricter(kind: Kind, error: DecodeError) -> bool {
         | E::ConnectFlags | E::Dup | E::SubscribeOptions
         // Authentication data without a method (3.1.2.11.10), numbers in more bytes than they need [MQTT-1.5.5-1],
         // bytes after the last field.
-        | E::AuthenticationMethod | E::VariableInteger | E::Trailing => true,
+        | E::AuthenticationMethod | E::VariableInteger | E::Trailing
+        // A level that does not go with the name: MQTT and 3 [MQTT-3.1.2-2].
+        | E::ProtocolLevel(_) => true,
         // AUTH with a reason, but without the length of its properties (3.15.2.2.1).
         E::Truncated => kind == Kind::Auth,
         _ => false,

@@ -52,13 +52,20 @@ impl Ack {
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>, kind: Kind, version: Version) -> Result<(), EncodeError> {
+        if self.properties.is_empty() {
+            let [high, low] = self.id.get().to_be_bytes();
+            if !version.is_v5() || self.reason == ReasonCode::Success {
+                out.extend_from_slice(&[kind.first_byte(), 2, high, low]);
+            } else {
+                out.extend_from_slice(&[kind.first_byte(), 3, high, low, self.reason.code()]);
+            }
+            return Ok(());
+        }
         put_packet(out, kind.first_byte(), |out| {
             out.extend_from_slice(&self.id.get().to_be_bytes());
-            if version.is_v5() && (self.reason != ReasonCode::Success || !self.properties.is_empty()) {
+            if version.is_v5() {
                 out.push(self.reason.code());
-                if !self.properties.is_empty() {
-                    self.properties.write(out)?;
-                }
+                self.properties.write(out)?;
             }
             Ok(())
         })

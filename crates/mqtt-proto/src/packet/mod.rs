@@ -129,11 +129,17 @@ impl Packet {
         }
     }
 
-    /// Reads one whole packet, of which `head` bytes are its fixed header. CONNECT says its own version.
-    pub(crate) fn read(packet: &Bytes, head: usize, version: Version) -> Result<Self, DecodeError> {
-        let first = *packet.first().ok_or(DecodeError::Truncated)?;
+    /// Reads one whole packet, of which `head` bytes are its fixed header. Its parts share `packet`, which holds the same
+    /// bytes, or nothing if the packet is too short to have parts. CONNECT says its own version.
+    pub(crate) fn read(
+        bytes: &[u8],
+        packet: &Bytes,
+        head: usize,
+        version: Version,
+    ) -> Result<Self, DecodeError> {
+        let first = *bytes.first().ok_or(DecodeError::Truncated)?;
         let kind = Kind::from_first_byte(first)?;
-        let mut reader = Reader::new(packet.get(head..).ok_or(DecodeError::Truncated)?);
+        let mut reader = Reader::new(bytes.get(head..).ok_or(DecodeError::Truncated)?);
         let reader = &mut reader;
         Ok(match kind {
             Kind::Publish => Self::Publish(Publish::read(reader, packet, first, version)?),
