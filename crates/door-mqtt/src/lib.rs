@@ -86,6 +86,7 @@ impl Options {
             receive_maximum: self.receive_maximum,
             send_maximum: self.send_maximum,
             topic_alias_maximum: limits::TOPIC_ALIASES,
+            send_topic_aliases: limits::TOPIC_ALIASES,
         }
     }
 }

@@ -41,7 +41,7 @@ pub const MQTT_CONNECT: Duration = Duration::from_secs(5);
 pub const MQTT_CONNECT_BYTES: usize = 64 << 10;
 /// Bytes of an MQTT client identifier.
 pub const CLIENT_ID_BYTES: usize = 1_024;
-/// Incoming topic aliases of one connection.
+/// Topic aliases of one connection, in each direction.
 pub const TOPIC_ALIASES: u16 = 16;
 /// `QoS` 1 and 2 messages that a client may have unacknowledged at the server.
 pub const RECEIVE_MAXIMUM: u16 = 64;

@@ -686,26 +686,108 @@ fn the_clients_receive_maximum_is_kept_exactly() {
     assert_eq!(pair.server.send(&frame, &outgoing(Qos::AtLeastOnce, 3)), Sent::Written(Some(id(3))));
 }
 
+/// A client that takes packets of up to `limit` bytes, accepted or not.
+fn with_packet_size(limit: u32) -> Pair {
+    let properties = with_properties(&[Property::MaximumPacketSize(limit)]);
+    let mut pair = Pair::new(V5, Limits::default());
+    pair.give(&Packet::Connect(Box::new(Connect { properties, ..plain_connect(V5) })));
+    pair.server.accept(Accept::default(), pair.now);
+    pair
+}
+
 #[test]
 fn the_clients_packet_size_is_kept_exactly() {
     // [MQTT-3.1.2-24]
-    let frame = frame(V5);
+    let bytes = Frame::encode(V5, "a/b", &Properties::NONE, &[b'x'; 100]).unwrap();
+    let frame = Frame::new(V5, &bytes).unwrap();
     let size = frame.size(Qos::AtLeastOnce, 0).unwrap();
     for (limit, expected) in [(size, Sent::Written(Some(id(1)))), (size - 1, Sent::TooLarge)] {
-        // CONNACK itself is larger than this and is left out.
-        let connect = Connect {
-            properties: with_properties(&[Property::MaximumPacketSize(limit)]),
-            ..plain_connect(V5)
-        };
+        let mut pair = with_packet_size(limit);
+        assert_eq!(pair.server.send(&frame, &outgoing(Qos::AtLeastOnce, 0)), expected);
+        let extra = Outgoing { extra: &[0x26, 0, 0, 0, 0], ..outgoing(Qos::AtLeastOnce, 0) };
+        assert_eq!(pair.server.send(&frame, &extra), Sent::TooLarge);
+        // Nothing is in flight for what was not sent.
+        let in_flight = pair.server.session().unwrap().outgoing().len();
+        assert_eq!(in_flight, usize::from(expected != Sent::TooLarge));
+    }
+}
+
+#[test]
+fn a_client_that_cannot_take_connack_is_refused() {
+    // The shortest CONNACK that says all limits.
+    let mut pair = with_packet_size(18);
+    assert!(matches!(pair.take().as_slice(), [Packet::ConnAck(ack)] if ack.reason == ReasonCode::Success));
+    for (limit, answer) in [(17, &[0x20, 3, 0, 0x95, 0][..]), (5, &[0x20, 3, 0, 0x95, 0]), (4, &[])] {
+        let mut pair = with_packet_size(limit);
+        assert_eq!(pair.server.output().front(), answer, "{limit}");
+        assert_eq!(pair.closed().cause, Cause::Refused(ReasonCode::PacketTooLarge));
+    }
+}
+
+#[test]
+fn response_information_is_for_who_asks_and_can_take_it() {
+    // [MQTT-3.1.2-28]
+    let information = "reply/client";
+    for (asks, limit, expected) in [(true, 1000, Some(information)), (true, 30, None), (false, 1000, None)] {
+        let properties = [Property::RequestResponseInformation(asks), Property::MaximumPacketSize(limit)];
+        let connect = Connect { properties: with_properties(&properties), ..plain_connect(V5) };
         let mut pair = Pair::new(V5, Limits::default());
         pair.give(&Packet::Connect(Box::new(connect)));
-        pair.server.accept(Accept::default(), pair.now);
-        assert_eq!(pair.server.send(&frame, &outgoing(Qos::AtLeastOnce, 0)), expected);
+        let response_information = Some(Text::new(information).unwrap());
+        pair.server.accept(Accept { response_information, ..Accept::default() }, pair.now);
+        let packets = pair.take();
+        let [Packet::ConnAck(ack)] = packets.as_slice() else { panic!("{packets:?}") };
+        assert_eq!(ack.properties.response_information(), expected);
+    }
+}
+
+#[test]
+fn words_about_a_refusal_are_left_out_for_a_client_that_cannot_take_them() {
+    let properties = with_properties(&[Property::MaximumPacketSize(40)]);
+    let mut pair = Pair::new(V5, Limits::default());
+    pair.give(&Packet::Connect(Box::new(Connect { properties, ..plain_connect(V5) })));
+    pair.server.refuse(ReasonCode::NotAuthorized, "a text of more than forty bytes about the refusal");
+    let packets = pair.take();
+    let [Packet::ConnAck(ack)] = packets.as_slice() else { panic!("{packets:?}") };
+    assert_eq!((ack.reason, ack.properties.is_empty()), (ReasonCode::NotAuthorized, true));
+}
+
+#[test]
+fn a_message_expiry_is_counted_down_without_encoding_again() {
+    // [MQTT-3.3.2-6]; small and large, alone and among what else a copy says.
+    let message = with_properties(&[Property::MessageExpiry(60), Property::ContentType("text/plain")]);
+    for size in [1, 10_000] {
+        let bytes = Frame::encode(V5, "a/b", &message, &vec![b'x'; size]).unwrap();
+        let frame = Frame::new(V5, &bytes).unwrap();
+        assert_eq!(frame.message_expiry(), Some(60));
+        let mut pair = Pair::connected(V5);
+        for (left, qos, extra) in [
+            (60, Qos::AtMostOnce, &[][..]),
+            (59, Qos::AtMostOnce, &[]),
+            (0, Qos::AtMostOnce, &[0x0B, 7]),
+            (70, Qos::AtLeastOnce, &[0x0B, 7]),
+        ] {
+            let sent =
+                pair.server.send(&frame.with_message_expiry(left), &Outgoing { extra, ..outgoing(qos, 0) });
+            assert!(matches!(sent, Sent::Written(_)));
+            let packets = pair.take();
+            let [Packet::Publish(publish)] = packets.as_slice() else { panic!("{packets:?}") };
+            assert_eq!(publish.properties.message_expiry(), Some(left));
+            assert_eq!(publish.properties.content_type(), Some("text/plain"));
+            assert_eq!(publish.properties.subscription_identifiers().count(), usize::from(!extra.is_empty()));
+            assert_eq!((publish.topic.as_str(), publish.payload.len()), ("a/b", size));
+        }
+    }
+    for without in [Properties::NONE, with_properties(&[Property::ContentType("text/plain")])] {
+        let bytes = Frame::encode(V5, "a/b", &without, b"x").unwrap();
+        let frame = Frame::new(V5, &bytes).unwrap();
+        let mut pair = Pair::connected(V5);
+        assert_eq!(frame.message_expiry(), None);
         assert_eq!(
-            pair.server
-                .send(&frame, &Outgoing { extra: &[0x26, 0, 0, 0, 0], ..outgoing(Qos::AtLeastOnce, 0) }),
-            Sent::TooLarge
+            pair.server.send(&frame.with_message_expiry(3), &outgoing(Qos::AtMostOnce, 0)),
+            Sent::Written(None)
         );
+        assert!(matches!(pair.take().as_slice(), [Packet::Publish(p)] if p.properties == without));
     }
 }
 

@@ -18,7 +18,7 @@ pub use publish::{Delivery, Publish};
 pub use subscribe::{RetainHandling, SubAck, Subscribe, SubscribeOptions, Subscription};
 pub use unsubscribe::{UnsubAck, Unsubscribe};
 
-pub(crate) use publish::{PublishParts, put_publish_head};
+pub(crate) use publish::{ALIAS_BYTES, PublishParts, put_publish_head};
 
 use crate::error::{DecodeError, EncodeError};
 use crate::version::Version;

@@ -6,11 +6,16 @@ use crate::properties::{Place, Properties};
 use crate::text::Text;
 use crate::topic::has_wildcard;
 use crate::version::Version;
-use crate::wire::{Reader, check_varint, put_binary, put_varint, varint_size};
+use crate::wire::{Reader, check_varint, put_varint, varint_size};
 use bytes::Bytes;
 
 const RETAIN: u8 = 0x01;
 const DUP: u8 = 0x08;
+
+/// The number of the topic alias.
+const ALIAS: u8 = 0x23;
+/// Bytes of a topic alias among the properties: its number and its value.
+pub(crate) const ALIAS_BYTES: usize = 3;
 
 /// The `QoS` of a message, with the packet id that comes with it `[MQTT-2.2.1-2]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +111,8 @@ impl Publish {
             retain: self.retain,
             properties: version.is_v5().then(|| self.properties.as_bytes().len()),
             payload: self.payload.len(),
+            // It is among the properties, if there is one.
+            alias: None,
         };
         parts.remaining_length()?;
         put_publish_head(out, &parts)?;
@@ -124,9 +131,11 @@ pub(crate) struct PublishParts<'a> {
     pub(crate) delivery: Delivery,
     pub(crate) dup: bool,
     pub(crate) retain: bool,
-    /// Bytes of properties without their length; `None` where the version has none.
+    /// Bytes of properties without their length, a topic alias included; `None` where the version has none.
     pub(crate) properties: Option<usize>,
     pub(crate) payload: usize,
+    /// A topic alias, written as the first property.
+    pub(crate) alias: Option<u16>,
 }
 
 impl PublishParts<'_> {
@@ -150,21 +159,24 @@ impl PublishParts<'_> {
     }
 }
 
-/// Writes everything before the properties, their length included. Nothing is written on an error.
+/// Writes everything up to the properties, their length and the topic alias included. Nothing is written on an error.
 #[inline]
 pub(crate) fn put_publish_head(out: &mut Vec<u8>, parts: &PublishParts<'_>) -> Result<(), EncodeError> {
     let remaining = parts.remaining_length()?;
-    if parts.topic.len() > usize::from(u16::MAX) {
-        return Err(EncodeError::Field(parts.topic.len()));
-    }
+    let topic = u16::try_from(parts.topic.len()).map_err(|_| EncodeError::Field(parts.topic.len()))?;
     out.push(parts.first_byte());
     put_varint(out, remaining);
-    put_binary(out, parts.topic)?;
+    out.extend_from_slice(&topic.to_be_bytes());
+    out.extend_from_slice(parts.topic);
     if let Some(id) = parts.delivery.id() {
         out.extend_from_slice(&id.get().to_be_bytes());
     }
     if let Some(length) = parts.properties {
         put_varint(out, length as u32);
+    }
+    if let Some(alias) = parts.alias {
+        let [high, low] = alias.to_be_bytes();
+        out.extend_from_slice(&[ALIAS, high, low]);
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! CONNECT and its answer.
 
+use super::aliases::Aliases;
 use super::inbound::Inbound;
 use super::{Cause, Connected, Connection, Deciding, Event, State, reason_string};
 use crate::error::{DecodeError, Violation};
 use crate::output::Output;
 use crate::packet::{Ack, ConnAck, Connect, Packet};
-use crate::properties::{PropertiesBuf, Property};
+use crate::properties::{Properties, PropertiesBuf, Property};
 use crate::reason::ReasonCode;
 use crate::session::{Session, Stage};
 use crate::text::Text;
@@ -25,6 +26,8 @@ pub struct Peer {
     pub topic_alias_maximum: u16,
     /// Whether it wants reason strings and user properties on packets other than PUBLISH, CONNACK and DISCONNECT.
     pub problem_information: bool,
+    /// Whether it asks for response information.
+    pub response_information: bool,
     /// The keep-alive in seconds that holds; 0 for none.
     pub keep_alive: u16,
     /// The session expiry in seconds that holds; older versions say 0 or for ever, by `CleanSession`.
@@ -44,6 +47,8 @@ pub struct Accept {
     pub server_keep_alive: Option<u16>,
     /// The session expiry in seconds, if it is not what the client asked for; MQTT 5 only.
     pub session_expiry: Option<u32>,
+    /// Below which topics the client may expect answers, said if it asks (§3.2.2.3.15).
+    pub response_information: Option<Text>,
     /// Whether shared subscriptions are served.
     pub shared_subscriptions: bool,
 }
@@ -64,6 +69,7 @@ impl Peer {
             maximum_packet_size: properties.maximum_packet_size().unwrap_or(u32::MAX),
             topic_alias_maximum: properties.topic_alias_maximum().unwrap_or(0),
             problem_information: properties.request_problem_information().unwrap_or(true),
+            response_information: properties.request_response_information().unwrap_or(false),
             keep_alive: connect.keep_alive,
             session_expiry,
         }
@@ -106,7 +112,7 @@ impl Connection {
 
     /// Accepts the CONNECT that was asked about: answers with the server's limits, and continues what `accept.session` holds in
     /// flight as far as no payload is needed (PUBREL); messages are [resent](Connection::resend) by the owner. Does
-    /// nothing unless a CONNECT waits.
+    /// nothing unless a CONNECT waits. A client whose packet size is too small for the answer is refused.
     pub fn accept(&mut self, accept: Accept, now: Instant) {
         let (mut peer, will) = match &mut self.state {
             State::Deciding(deciding) => (deciding.peer.clone(), deciding.will.take()),
@@ -118,24 +124,40 @@ impl Connection {
         if let Some(expiry) = accept.session_expiry {
             peer.session_expiry = expiry;
         }
+        if !self.write_connack(&peer, &accept) {
+            let reason = ReasonCode::PacketTooLarge;
+            self.refuse(reason, "");
+            if let State::Closed(closed) = &mut self.state {
+                closed.session = Some(accept.session);
+            }
+            return;
+        }
         self.decoder.set_limit(self.limits.packet_size);
-        let connack = ConnAck {
-            session_present: accept.session_present,
-            reason: ReasonCode::Success,
-            properties: self.connack_properties(&accept).into(),
-        };
-        peer.write(&mut self.output, &Packet::ConnAck(connack));
         for message in accept.session.outgoing().filter(|message| message.stage == Stage::PubComp) {
             // [MQTT-4.4.0-1]
             peer.write(&mut self.output, &Packet::PubRel(Ack::new(message.id, ReasonCode::Success)));
         }
+        let aliases = Aliases::new(peer.topic_alias_maximum.min(self.limits.send_topic_aliases));
         self.state = State::Connected(Box::new(Connected {
             peer,
             session: accept.session,
             will,
             inbound: Inbound::default(),
+            aliases,
             heard: now,
         }));
+    }
+
+    /// Whether the CONNACK was written. All that it says but the response information the client must know.
+    fn write_connack(&mut self, peer: &Peer, accept: &Accept) -> bool {
+        [true, false].into_iter().any(|with_information| {
+            let connack = ConnAck {
+                session_present: accept.session_present,
+                reason: ReasonCode::Success,
+                properties: self.connack_properties(peer, accept, with_information).into(),
+            };
+            peer.write_if_fits(&mut self.output, &Packet::ConnAck(connack))
+        })
     }
 
     /// Refuses the CONNECT that was asked about, with words for people in `text` or an empty one, and closes
@@ -148,8 +170,11 @@ impl Connection {
         if let State::Deciding(deciding) = &mut self.state {
             let reason =
                 if reason.fits(crate::Kind::ConnAck) { reason } else { ReasonCode::UnspecifiedError };
-            let connack = ConnAck { session_present: false, reason, properties: reason_string(text) };
-            deciding.peer.write(&mut self.output, &Packet::ConnAck(connack));
+            let mut connack = ConnAck { session_present: false, reason, properties: reason_string(text) };
+            if !deciding.peer.write_if_fits(&mut self.output, &Packet::ConnAck(connack.clone())) {
+                connack.properties = Properties::NONE;
+                deciding.peer.write(&mut self.output, &Packet::ConnAck(connack));
+            }
         }
         self.close(cause);
     }
@@ -171,9 +196,12 @@ impl Connection {
         self.close(Cause::Violation(error.into()));
     }
 
-    fn connack_properties(&self, accept: &Accept) -> PropertiesBuf {
+    fn connack_properties(&self, peer: &Peer, accept: &Accept, with_information: bool) -> PropertiesBuf {
         let mut buf = PropertiesBuf::new();
         let assigned = accept.assigned_client_id.as_ref();
+        let information = accept.response_information.as_ref();
+        // Not unless the client asked [MQTT-3.1.2-28].
+        let information = information.filter(|_| with_information && peer.response_information);
         let properties = [
             accept.session_expiry.map(Property::SessionExpiry),
             Some(Property::ReceiveMaximum(self.limits.receive_maximum)),
@@ -182,6 +210,7 @@ impl Connection {
             Some(Property::TopicAliasMaximum(self.limits.topic_alias_maximum)),
             (!accept.shared_subscriptions).then_some(Property::SharedAvailable(false)),
             accept.server_keep_alive.map(Property::ServerKeepAlive),
+            information.map(|information| Property::ResponseInformation(information.as_str())),
         ];
         for property in properties.into_iter().flatten() {
             // Numbers, and an id that is a text already: nothing here can be too long.

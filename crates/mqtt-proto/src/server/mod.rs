@@ -9,6 +9,7 @@
 //! [`Connection::output`] holds; calls [`Connection::handle_timeout`] at [`Connection::next_timeout`]; and looks at
 //! [`Connection::is_closed`] after each of these. A closed connection may still owe output.
 
+mod aliases;
 mod connect;
 mod inbound;
 mod outbound;
@@ -25,6 +26,7 @@ use crate::properties::{Properties, PropertiesBuf, Property};
 use crate::reason::ReasonCode;
 use crate::session::Session;
 use crate::version::Version;
+use aliases::Aliases;
 use inbound::Inbound;
 use std::time::{Duration, Instant};
 
@@ -43,6 +45,8 @@ pub struct Limits {
     pub send_maximum: u16,
     /// The highest topic alias from the client.
     pub topic_alias_maximum: u16,
+    /// The highest topic alias to the client, if the client allows as many.
+    pub send_topic_aliases: u16,
 }
 
 impl Default for Limits {
@@ -54,6 +58,7 @@ impl Default for Limits {
             receive_maximum: 64,
             send_maximum: 256,
             topic_alias_maximum: 16,
+            send_topic_aliases: 16,
         }
     }
 }
@@ -146,6 +151,8 @@ struct Connected {
     session: Session,
     will: Option<Will>,
     inbound: Inbound,
+    /// For a client that takes topic aliases.
+    aliases: Option<Box<Aliases>>,
     /// When bytes came last.
     heard: Instant,
 }

@@ -1,8 +1,9 @@
 //! Messages to the client, within its receive maximum and its packet size.
 
+use super::aliases::Plan;
 use super::{Connected, Connection, Event, State};
 use crate::error::Violation;
-use crate::frame::Frame;
+use crate::frame::{Frame, Naming, Shape};
 use crate::output::Output;
 use crate::packet::{Ack, Delivery, Packet, PacketId, Qos};
 use crate::reason::ReasonCode;
@@ -43,18 +44,22 @@ impl Connection {
         let State::Connected(connected) = &mut self.state else {
             return Sent::NotConnected;
         };
-        if !connected.takes(frame, outgoing) {
+        let Some(plan) = connected.plan(frame, outgoing.qos, outgoing.extra) else {
             return Sent::TooLarge;
-        }
+        };
         let delivery = match outgoing.qos {
             Qos::AtMostOnce => Delivery::AtMostOnce,
             _ if connected.window(self.limits.send_maximum) == 0 => return Sent::WindowFull,
             Qos::AtLeastOnce => Delivery::AtLeastOnce(connected.session.begin(Stage::PubAck, outgoing.tag)),
             Qos::ExactlyOnce => Delivery::ExactlyOnce(connected.session.begin(Stage::PubRec, outgoing.tag)),
         };
-        // Its size was found possible above.
-        let written = frame.write(&mut self.output, delivery, false, outgoing.retain, outgoing.extra);
-        debug_assert!(written.is_ok(), "a frame whose size is known can be written");
+        let Outgoing { retain, extra, .. } = *outgoing;
+        connected.put(
+            &mut self.output,
+            frame,
+            plan,
+            Shape { delivery, dup: false, retain, extra, naming: plan.naming() },
+        );
         Sent::Written(delivery.id())
     }
 
@@ -69,9 +74,16 @@ impl Connection {
             Some(Stage::PubRec) => Delivery::ExactlyOnce(id),
             Some(Stage::PubComp) | None => return false,
         };
-        let outgoing = Outgoing { qos: delivery.qos(), retain, extra, tag: 0 };
-        connected.takes(frame, &outgoing)
-            && frame.write(&mut self.output, delivery, true, retain, extra).is_ok()
+        let Some(plan) = connected.plan(frame, delivery.qos(), extra) else {
+            return false;
+        };
+        connected.put(
+            &mut self.output,
+            frame,
+            plan,
+            Shape { delivery, dup: true, retain, extra, naming: plan.naming() },
+        );
+        true
     }
 
     /// How many messages with `QoS` 1 and 2 may be sent now.
@@ -88,8 +100,31 @@ impl Connected {
         usize::from(self.peer.receive_maximum.min(send_maximum)).saturating_sub(self.session.in_flight())
     }
 
-    fn takes(&self, frame: &Frame<'_>, outgoing: &Outgoing<'_>) -> bool {
-        frame.size(outgoing.qos, outgoing.extra.len()).is_ok_and(|size| size <= self.peer.maximum_packet_size)
+    /// How the topic of a message is to be said; `None` if the client does not take packets of its size, however that is
+    /// done.
+    #[inline]
+    fn plan(&self, frame: &Frame<'_>, qos: Qos, extra: &[u8]) -> Option<Plan> {
+        let fits = |naming: Naming| {
+            let size = frame.size_named(qos, extra.len(), naming);
+            size.is_ok_and(|size| size <= self.peer.maximum_packet_size)
+        };
+        let plan = self.aliases.as_ref().map_or(Plan::Plain, |aliases| aliases.plan(frame.topic()));
+        if fits(plan.naming()) {
+            Some(plan)
+        } else {
+            // Without a new alias it is shorter.
+            (matches!(plan, Plan::Give(..)) && fits(Naming::Topic)).then_some(Plan::Plain)
+        }
+    }
+
+    /// Writes a message that fits, and only then remembers what became of its topic.
+    #[inline]
+    fn put(&mut self, output: &mut Output, frame: &Frame<'_>, plan: Plan, shape: Shape<'_>) {
+        let written = frame.compose(output, &shape);
+        debug_assert!(written.is_ok(), "a frame whose size is known can be written");
+        if let (Some(aliases), Ok(())) = (&mut self.aliases, written) {
+            aliases.written(plan, frame.topic());
+        }
     }
 
     pub(super) fn on_puback(&mut self, ack: &Ack) -> Result<Option<Event>, Violation> {
