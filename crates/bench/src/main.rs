@@ -25,7 +25,7 @@ use servers::Places;
 /// Measures Dovetail beside its floors and its peers, in one run.
 ///
 /// Absolute figures depend on the machine and on what else runs there, so targets are ratios: to a floor, which is a bare
-/// program that moves the same bytes with nothing in between, or to nginx, both measured in the same repeat. CPU is the
+/// program that moves the same bytes with nothing in between, or to a peer, both measured in the same repeat. CPU is the
 /// server's alone, in nanoseconds from the scheduler. Medians of the repeats are shown, ± half the distance of the extremes.
 ///
 /// Peers (nginx, mosquitto, redis-server) are measured when they are installed and left out otherwise.
@@ -53,6 +53,9 @@ struct Run {
     /// Measure only this; may be given several times.
     #[arg(long, value_name = "NAME", value_enum)]
     only: Vec<Scenario>,
+    /// Print what can be measured and end.
+    #[arg(long)]
+    list: bool,
     /// How often each is measured.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
@@ -98,6 +101,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Internal {
     Relay { writes: floor::relay::Writes },
+    Pour { clients: usize, topics: u64, payload: usize },
     Shards { shards: usize, writer: schedulers::shards::Writer },
     Stealing { threads: usize, send: schedulers::stealing::Send },
     Hop { hop: schedulers::hop::Hop },
@@ -112,6 +116,9 @@ fn main() -> Result<ExitCode> {
             schedulers::run(repeats, Duration::from_secs_f64(seconds))?;
         }
         Some(Command::Internal(Internal::Relay { writes })) => floor::relay::serve(writes)?,
+        Some(Command::Internal(Internal::Pour { clients, topics, payload })) => {
+            floor::pour::serve(clients, topics, payload)?;
+        }
         Some(Command::Internal(Internal::Shards { shards, writer })) => {
             schedulers::shards::serve(shards, writer)?;
         }
@@ -124,6 +131,11 @@ fn main() -> Result<ExitCode> {
 }
 
 fn run(run: &Run) -> Result<ExitCode> {
+    if run.list {
+        let lines: Vec<String> = Scenario::ALL.iter().map(|scenario| scenario.line()).collect();
+        print_lines(&lines)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     if run.syscalls {
         cpu::count_syscalls();
     }

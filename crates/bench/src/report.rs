@@ -12,6 +12,8 @@ use serde::Serialize;
 pub(crate) enum Target {
     /// Value by floor, at most.
     RatioAtMost(f64),
+    /// Value by floor or peer, at least.
+    RatioAtLeast(f64),
     /// Value, at most.
     AtMost(f64),
     /// Value, at least.
@@ -70,13 +72,16 @@ impl Row {
         let of_values = |limit, more| {
             (median(self.values.iter().copied()), spread(self.values.iter().copied()), limit, more)
         };
+        let of_ratios = |limit, more| (median(self.ratios()), spread(self.ratios()), limit, more);
         let measured = match self.target {
-            Target::RatioAtMost(limit) => (median(self.ratios()), spread(self.ratios()), limit, false),
+            Target::RatioAtMost(limit) => of_ratios(limit, false),
+            Target::RatioAtLeast(limit) => of_ratios(limit, true),
             Target::AtMost(limit) => of_values(limit, false),
             Target::AtLeast(limit) => of_values(limit, true),
             Target::None => return None,
         };
-        let has_floor = !matches!(self.target, Target::RatioAtMost(_)) || !self.floors.is_empty();
+        let is_ratio = matches!(self.target, Target::RatioAtMost(_) | Target::RatioAtLeast(_));
+        let has_floor = !is_ratio || !self.floors.is_empty();
         (has_floor && !self.values.is_empty()).then_some(measured)
     }
 
@@ -116,6 +121,7 @@ impl Row {
         };
         let target = match self.target {
             Target::RatioAtMost(limit) => format!("ratio ≤ {limit}"),
+            Target::RatioAtLeast(limit) => format!("ratio ≥ {limit}"),
             Target::AtMost(limit) => format!("≤ {limit} {}", self.unit),
             Target::AtLeast(limit) => format!("≥ {limit} {}", self.unit),
             Target::None => String::new(),
@@ -278,7 +284,9 @@ mod tests {
         assert!(rows.any_missed());
         rows.row("c", "µs", Target::RatioAtMost(2.0)).value(1.9);
         assert_eq!(rows.row("c", "µs", Target::None).verdict(), Verdict::None);
-        assert_eq!(rows.table().len(), 2 + 4);
+        rows.row("d", "/s", Target::RatioAtLeast(1.3)).floor("f", 10.0).value(12.0);
+        assert_eq!(rows.row("d", "/s", Target::None).verdict(), Verdict::Missed);
+        assert_eq!(rows.table().len(), 2 + 5);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
 use crate::child::Running;
-use crate::cpu::Sample;
+use crate::cpu::{Sample, resident_bytes};
 use crate::load::PATIENCE;
 use crate::report::note;
 
@@ -47,6 +47,12 @@ impl Server {
 
     /// Waits until it has done what it does after a start and uses no CPU: what it prepares then is not the cost of a request.
     pub(crate) fn settle(self) -> Result<Self> {
+        self.rest()?;
+        Ok(self)
+    }
+
+    /// Waits until it has nothing left to do.
+    pub(crate) fn rest(&self) -> Result<()> {
         const LOOK: Duration = Duration::from_millis(100);
         let started = Instant::now();
         let mut before = Sample::take(self.pid())?;
@@ -58,7 +64,13 @@ impl Server {
             }
             before = now;
         }
-        Ok(self)
+        Ok(())
+    }
+
+    /// Resident bytes of it, once it has nothing left to do.
+    pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        self.rest()?;
+        resident_bytes(self.pid())
     }
 
     /// Asks it to end, and waits until it has.

@@ -1,40 +1,133 @@
 //! The few bytes of MQTT 3.1.1, HTTP/1.1 and RESP that the load generators need, encoded ahead of time where possible.
 
-/// Which service a PUBLISH asks for.
+/// Quality of service, as it stands in SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Qos {
-    /// At most once, no packet id.
-    Zero,
-    /// At least once, with this packet id.
-    One(u16),
+#[repr(u8)]
+pub(crate) enum Service {
+    /// At most once.
+    Zero = 0,
+    /// At least once.
+    One = 1,
+    /// Exactly once.
+    Two = 2,
 }
 
-/// CONNECT, clean session, no keep-alive.
-pub(crate) fn connect(client_id: &str) -> Vec<u8> {
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 2, 0, 0];
+/// What acknowledges: the first bytes of packets that hold a packet id and nothing else.
+pub(crate) mod ack {
+    /// Acknowledges a message of `QoS` 1.
+    pub(crate) const PUBACK: u8 = 0x40;
+    /// The first answer to a message of `QoS` 2.
+    pub(crate) const PUBREC: u8 = 0x50;
+    /// The answer to that.
+    pub(crate) const PUBREL: u8 = 0x62;
+    /// The last word about a message of `QoS` 2.
+    pub(crate) const PUBCOMP: u8 = 0x70;
+}
+
+/// DISCONNECT.
+pub(crate) const DISCONNECT: &[u8] = &[0xe0, 0];
+
+/// CONNECT without keep-alive.
+pub(crate) fn connect(client_id: &str, is_clean: bool) -> Vec<u8> {
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, if is_clean { 2 } else { 0 }, 0, 0];
     put_string(&mut body, client_id);
     packet(0x10, &body)
 }
 
-/// SUBSCRIBE to one filter at `QoS` 0, packet id 1.
-pub(crate) fn subscribe(filter: &str) -> Vec<u8> {
-    let mut body = vec![0, 1];
-    put_string(&mut body, filter);
-    body.push(0);
+/// SUBSCRIBE.
+pub(crate) fn subscribe<T: AsRef<str>>(packet_id: u16, filters: &[T], service: Service) -> Vec<u8> {
+    let mut body = packet_id.to_be_bytes().to_vec();
+    for filter in filters {
+        put_string(&mut body, filter.as_ref());
+        body.push(service as u8);
+    }
     packet(0x82, &body)
 }
 
-/// Appends a PUBLISH to `out`.
-pub(crate) fn publish(out: &mut Vec<u8>, topic: &str, payload: &[u8], qos: Qos, retain: bool) {
-    let id_len = if qos == Qos::Zero { 0 } else { 2 };
-    let flags = if qos == Qos::Zero { 0 } else { 2 } | u8::from(retain);
-    out.push(0x30 | flags);
+/// Appends a PUBLISH to `out`. `QoS` 0 has no packet id.
+pub(crate) fn publish(
+    out: &mut Vec<u8>,
+    topic: &str,
+    payload: &[u8],
+    (service, packet_id): (Service, u16),
+    retain: bool,
+) {
+    let id_len = if service == Service::Zero { 0 } else { 2 };
+    out.push(0x30 | (service as u8) << 1 | u8::from(retain));
     put_length(out, 2 + topic.len() + id_len + payload.len());
     put_string(out, topic);
-    if let Qos::One(id) = qos {
-        out.extend_from_slice(&id.to_be_bytes());
+    if service != Service::Zero {
+        out.extend_from_slice(&packet_id.to_be_bytes());
     }
     out.extend_from_slice(payload);
+}
+
+/// Appends a packet that holds a packet id and nothing else.
+pub(crate) fn acknowledge(out: &mut Vec<u8>, first: u8, packet_id: u16) {
+    let [high, low] = packet_id.to_be_bytes();
+    out.extend_from_slice(&[first, 2, high, low]);
+}
+
+/// The packet id of an acknowledgement.
+pub(crate) fn acknowledged(packet: &[u8]) -> Option<u16> {
+    Some(u16::from_be_bytes([*packet.get(2)?, *packet.get(3)?]))
+}
+
+/// A message that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Message<'a> {
+    /// Its topic.
+    pub(crate) topic: &'a [u8],
+    /// The packet id of a message with `QoS` 1 or 2, and what is to be answered first.
+    pub(crate) answer: Option<(u8, u16)>,
+    /// Whether it is a retained one.
+    pub(crate) is_retained: bool,
+    /// What it carries.
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    /// Reads a whole packet, or `None` if it is no PUBLISH.
+    pub(crate) fn of(packet: &'a [u8]) -> Option<Self> {
+        let first = *packet.first()?;
+        if first & 0xf0 != 0x30 {
+            return None;
+        }
+        let head = 2 + packet[1..].iter().take_while(|&&byte| byte & 0x80 != 0).count();
+        let (topic, rest) = split_string(packet.get(head..)?)?;
+        let (answer, payload) = match (first >> 1) & 3 {
+            0 => (None, rest),
+            service => {
+                let (id, payload) = rest.split_first_chunk::<2>()?;
+                let answer = if service == 1 { ack::PUBACK } else { ack::PUBREC };
+                (Some((answer, u16::from_be_bytes(*id))), payload)
+            }
+        };
+        Some(Self { topic, answer, is_retained: first & 1 == 1, payload })
+    }
+
+    /// The number at byte `at` of the payload, eight bytes long.
+    pub(crate) fn number(&self, at: usize) -> Option<u64> {
+        let bytes = self.payload.get(at..)?.first_chunk::<8>()?;
+        Some(u64::from_be_bytes(*bytes))
+    }
+}
+
+/// The filters of a SUBSCRIBE packet.
+pub(crate) fn subscribed(packet: &[u8]) -> Vec<&[u8]> {
+    let head = 2 + packet[1..].iter().take_while(|&&byte| byte & 0x80 != 0).count();
+    let mut rest = packet.get(head + 2..).unwrap_or_default();
+    let mut filters = Vec::new();
+    while let Some((filter, behind)) = split_string(rest) {
+        filters.push(filter);
+        rest = behind.get(1..).unwrap_or_default();
+    }
+    filters
+}
+
+fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
 /// The first MQTT packet of `bytes`, as a whole, or `None` while it is incomplete.
@@ -111,16 +204,35 @@ mod tests {
     #[test]
     fn packets_are_told_apart() {
         let mut bytes = Vec::new();
-        publish(&mut bytes, "a/b", &[7; 200], Qos::One(9), true);
+        publish(&mut bytes, "a/b", &[7; 200], (Service::One, 9), true);
         let whole = bytes.len();
         assert_eq!(whole, 3 + 5 + 2 + 200);
         assert_eq!(bytes[0], 0x33);
-        publish(&mut bytes, "a/b", b"x", Qos::Zero, false);
+        publish(&mut bytes, "a/b", b"x", (Service::Zero, 0), false);
         assert_eq!(first_packet(&bytes).unwrap().len(), whole);
         assert_eq!(whole_packets(&bytes[..bytes.len() - 1]), whole);
         assert_eq!(whole_packets(&bytes), bytes.len());
         assert_eq!(first_packet(&bytes[..1]), None);
         assert_eq!(first_packet(&[]), None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut bytes = Vec::new();
+        let payload = [7_u64.to_be_bytes(), [b'.'; 8]].concat();
+        publish(&mut bytes, "a/b", &payload, (Service::Two, 9), true);
+        let message = Message::of(&bytes).unwrap();
+        assert_eq!((message.topic, message.answer), (&b"a/b"[..], Some((ack::PUBREC, 9))));
+        assert_eq!((message.is_retained, message.number(0)), (true, Some(7)));
+        assert_eq!(message.payload, payload);
+        assert_eq!(message.number(9), None);
+        let mut answer = Vec::new();
+        acknowledge(&mut answer, ack::PUBREC, 9);
+        assert_eq!(acknowledged(first_packet(&answer).unwrap()), Some(9));
+        assert_eq!(Message::of(&answer), None);
+        let filters = ["a/#".to_owned(), "x".repeat(200)];
+        let packet = subscribe(1, &filters, Service::One);
+        assert_eq!(subscribed(&packet), [filters[0].as_bytes(), filters[1].as_bytes()]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! executing itself), so that its CPU is measured as a server's is.
 
 pub(crate) mod disk;
+pub(crate) mod pour;
 pub(crate) mod relay;
 
 use std::net::SocketAddr;
@@ -14,8 +15,8 @@ use crate::wire;
 
 /// What a connection turned out to be.
 pub(crate) enum Role {
-    /// It subscribed.
-    Subscriber(TcpStream),
+    /// It subscribed to this one filter.
+    Subscriber(TcpStream, Vec<u8>),
     /// It published; these bytes of it are read already.
     Publisher(TcpStream, Vec<u8>),
 }
@@ -42,8 +43,9 @@ pub(crate) async fn handshake(stream: TcpStream) -> Result<Role> {
             match packet[0] & 0xf0 {
                 0x10 => write_all(&stream, &[0x20, 2, 0, 0]).await?,
                 0x80 => {
+                    let filter = wire::subscribed(packet).concat();
                     write_all(&stream, &[0x90, 3, 0, 1, 0]).await?;
-                    return Ok(Role::Subscriber(stream));
+                    return Ok(Role::Subscriber(stream, filter));
                 }
                 0x30 => return Ok(Role::Publisher(stream, bytes)),
                 other => bail!("unexpected packet type {other:#x}"),

@@ -1,17 +1,16 @@
 //! Requests and answers over keep-alive connections, one under way on each: HTTP/1.1, RESP, or fixed-size blocks.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use tokio::net::TcpStream;
+use anyhow::{Context, Result, bail};
 
-use super::{READ_BYTES, connect, connect_mqtt, local_runtime, percentile, write_all};
-use crate::cpu::Meter;
-use crate::wire;
+use super::client::{Client, Greeting};
+use super::local_runtime;
+use super::run::{Figures, Run};
+use crate::wire::{self, Service};
 
 /// Distinct resources that one connection writes to in turn.
 const PATHS_PER_CONNECTION: u64 = 16;
@@ -110,27 +109,10 @@ pub(crate) struct Plan {
 /// What was seen.
 #[derive(Debug, Clone)]
 pub(crate) struct Outcome {
-    /// Server CPU nanoseconds per request.
-    pub(crate) cpu_ns: f64,
-    /// Server system calls per request, when they are counted.
-    pub(crate) syscalls: BTreeMap<String, f64>,
-    /// Requests answered per second.
-    pub(crate) per_second: f64,
-    /// Median time to the answer in nanoseconds.
-    pub(crate) p50_ns: u64,
-    /// The 99th percentile of the same.
-    pub(crate) p99_ns: u64,
-    /// Messages that the watching MQTT client got, for each request.
+    /// Of the requests. Their latency is the time to the answer.
+    pub(crate) figures: Figures,
+    /// Messages that the watching MQTT client got, for each request that was answered.
     pub(crate) pushed: f64,
-}
-
-struct Shared {
-    answered: Cell<u64>,
-    pushed: Cell<u64>,
-    latencies: RefCell<Vec<u64>>,
-    scratch: RefCell<Vec<u8>>,
-    failure: RefCell<Option<anyhow::Error>>,
-    stop: Cell<bool>,
 }
 
 /// Runs `plan` against `addr`, whose CPU is that of process `pid`.
@@ -138,113 +120,60 @@ pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
     local_runtime()?.block_on(drive(addr, pid, plan))
 }
 
-/// The same, on a runtime of the caller's.
-pub(crate) async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
-    let shared = Rc::new(Shared {
-        answered: Cell::new(0),
-        pushed: Cell::new(0),
-        latencies: RefCell::new(Vec::new()),
-        scratch: RefCell::new(vec![0; READ_BYTES]),
-        failure: RefCell::new(None),
-        stop: Cell::new(false),
-    });
+async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
+    let run = Run::new();
+    let pushed = Rc::new(Cell::new(0_u64));
     if plan.watched {
-        let stream = connect_mqtt(addr, "watcher", Some("bench/#")).await?;
-        tokio::task::spawn_local(watch(stream, Rc::clone(&shared)));
+        let filters = vec![String::from("bench/#")];
+        let watcher = Greeting::subscriber(String::from("watcher"), filters, Service::Zero);
+        let client = Client::connect(addr, &watcher).await?;
+        run.listen(watch(client, Rc::clone(&run), Rc::clone(&pushed)));
     }
-    for n in 0..plan.connections {
-        let stream = connect(addr).await?;
-        let shared = Rc::clone(&shared);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = ask(&stream, n, plan.request, &shared).await {
-                *shared.failure.borrow_mut() = Some(error);
-            }
-        });
-    }
-    tokio::time::sleep(plan.warm_up).await;
-    let pushed = shared.pushed.get();
-    let (meter, answered, at) = (Meter::start(pid)?, shared.answered.get(), Instant::now());
-    shared.latencies.borrow_mut().clear();
-    tokio::time::sleep(plan.measure).await;
-    let spent = meter.finish()?;
-    let count = shared.answered.get() - answered;
-    let seconds = at.elapsed().as_secs_f64();
-    shared.stop.set(true);
-    if let Some(error) = shared.failure.borrow_mut().take() {
-        return Err(error);
-    }
-    if count == 0 {
-        bail!("nothing was answered");
-    }
-    let mut latencies = shared.latencies.borrow_mut();
-    let (cpu_ns, syscalls) = spent.per(count);
-    Ok(Outcome {
-        cpu_ns,
-        syscalls,
-        per_second: count as f64 / seconds,
-        p50_ns: percentile(&mut latencies, 0.5),
-        p99_ns: percentile(&mut latencies, 0.99),
-        pushed: (shared.pushed.get() - pushed) as f64 / count as f64,
-    })
+    let greetings = (0..plan.connections).map(|_| Greeting::None);
+    run.connect_each(addr, greetings, |n, client| run.work(ask(client, n, plan.request, Rc::clone(&run))))
+        .await?;
+    run.elapse(plan.warm_up).await;
+    let (pushed_before, done_before) = (pushed.get(), run.done());
+    let figures = run.measure(pid, run.elapse(plan.measure)).await?;
+    let pushed = (pushed.get() - pushed_before) as f64 / (run.done() - done_before) as f64;
+    run.finish().await?;
+    Ok(Outcome { figures, pushed })
 }
 
 /// Counts the messages of a subscription.
-async fn watch(stream: TcpStream, shared: Rc<Shared>) -> Result<()> {
-    let mut rest: Vec<u8> = Vec::new();
+async fn watch(mut client: Client, run: Rc<Run>, pushed: Rc<Cell<u64>>) -> Result<()> {
     loop {
-        stream.readable().await?;
-        let mut scratch = shared.scratch.borrow_mut();
-        match stream.try_read(&mut scratch) {
-            Ok(0) => bail!("the server closed the watcher's connection"),
-            Ok(read) => rest.extend_from_slice(&scratch[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
-        }
-        let mut at = 0;
-        while let Some(packet) = wire::first_packet(&rest[at..]) {
-            at += packet.len();
-            shared.pushed.set(shared.pushed.get() + 1);
-        }
-        rest.drain(..at);
+        let taken = client.read_packets(&run, |_| {
+            pushed.set(pushed.get() + 1);
+            Ok(())
+        });
+        taken.await.context("the watcher")?;
     }
 }
 
-async fn ask(stream: &TcpStream, connection: usize, request: Request, shared: &Shared) -> Result<()> {
+async fn ask(mut client: Client, connection: usize, request: Request, run: Rc<Run>) -> Result<()> {
     let mut out = Vec::new();
     for n in 0.. {
-        if shared.stop.get() {
+        if run.has_stopped() {
             break;
         }
         request.encode(&mut out, connection, n);
         let asked = Instant::now();
-        write_all(stream, &out).await?;
-        read_answer(stream, request, shared).await?;
-        shared.answered.set(shared.answered.get() + 1);
-        shared.latencies.borrow_mut().push(asked.elapsed().as_nanos() as u64);
+        client.write(&out).await?;
+        let mut is_answered = false;
+        while !is_answered {
+            let taken = client.read(&run, |bytes| match request.answer(bytes)? {
+                Some(length) if length == bytes.len() => {
+                    is_answered = true;
+                    Ok(length)
+                }
+                Some(length) => bail!("{} bytes came that nobody asked for", bytes.len() - length),
+                None => Ok(0),
+            });
+            taken.await.context("an answer")?;
+        }
+        run.add_latency(asked.elapsed().as_nanos() as u64);
+        run.add_done(1);
     }
     Ok(())
-}
-
-async fn read_answer(stream: &TcpStream, request: Request, shared: &Shared) -> Result<()> {
-    let mut rest: Vec<u8> = Vec::new();
-    loop {
-        stream.readable().await?;
-        let mut scratch = shared.scratch.borrow_mut();
-        let kept = rest.len();
-        scratch[..kept].copy_from_slice(&rest);
-        let end = match stream.try_read(&mut scratch[kept..]) {
-            Ok(0) => bail!("the server closed a connection after {kept} bytes of an answer"),
-            Ok(read) => kept + read,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
-        };
-        match request.answer(&scratch[..end])? {
-            Some(length) if length == end => return Ok(()),
-            Some(length) => bail!("{} bytes came that nobody asked for", end - length),
-            None => {
-                rest.clear();
-                rest.extend_from_slice(&scratch[..end]);
-            }
-        }
-    }
 }

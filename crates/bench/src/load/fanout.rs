@@ -1,18 +1,17 @@
-//! One publisher, many subscribers, `QoS` 0: counts every delivery and knows which are missing.
+//! One publisher, many subscribers: counts every delivery and knows which are missing.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use anyhow::{Context, Result, bail, ensure};
+use tokio::time::timeout;
 
-use super::{PATIENCE, READ_BYTES, connect_mqtt, local_runtime, percentile, write_all};
-use crate::cpu::Meter;
-use crate::wire::{self, Qos};
+use super::client::{Client, Greeting};
+use super::run::{Figures, Run};
+use super::{PATIENCE, local_runtime};
+use crate::wire::{self, Message, Service, ack};
 
 const TOPIC: &str = "bench/fan";
 
@@ -38,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) subscribers: usize,
     /// Bytes of payload; at least 16, for a sequence number and a time.
     pub(crate) payload: usize,
+    /// The service to publish and to subscribe with: 0 or 1.
+    pub(crate) service: Service,
     /// Spacing of messages.
     pub(crate) pace: Pace,
     /// Time before measuring starts.
@@ -46,179 +47,124 @@ pub(crate) struct Plan {
     pub(crate) measure: Duration,
 }
 
-/// What was seen.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    /// Server CPU nanoseconds per delivery.
-    pub(crate) cpu_ns: f64,
-    /// Server system calls per delivery, when they are counted.
-    pub(crate) syscalls: BTreeMap<String, f64>,
-    /// Deliveries per second.
-    pub(crate) per_second: f64,
-    /// Deliveries that never came, of all that were published.
-    pub(crate) lost: u64,
-    /// Median time from publish to delivery, in nanoseconds (of the paced ones; saturated it is the queue's length).
-    pub(crate) p50_ns: u64,
-    /// The 99th percentile of the same.
-    pub(crate) p99_ns: u64,
-}
-
-/// What publisher and subscribers share.
-struct Shared {
-    started: Instant,
-    scratch: RefCell<Vec<u8>>,
-    sent: Cell<u64>,
-    delivered: Cell<u64>,
-    missing: Cell<u64>,
-    latencies: RefCell<Vec<u64>>,
-    /// Told when deliveries reach `wanted`.
-    reached: Notify,
-    wanted: Cell<u64>,
-    stop: Cell<bool>,
-}
-
-impl Shared {
-    /// Waits until so many deliveries were made in all.
-    async fn wait_for(&self, deliveries: u64) {
-        self.wanted.set(deliveries);
-        while self.delivered.get() < deliveries {
-            self.reached.notified().await;
-        }
-    }
-}
-
-/// Runs `plan` against the MQTT server at `addr`, whose CPU is that of process `pid`.
-pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
+/// Runs `plan` against the MQTT server at `addr`, whose CPU is that of process `pid`. An operation is a delivery, and its
+/// latency is that from publish to delivery; saturated, it is the queue's length.
+///
+/// # Errors
+/// Also when a delivery was lost, doubled or out of order.
+pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Figures> {
     local_runtime()?.block_on(drive(addr, pid, plan))
 }
 
-async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
-    let shared = Rc::new(Shared {
-        started: Instant::now(),
-        scratch: RefCell::new(vec![0; READ_BYTES]),
-        sent: Cell::new(0),
-        delivered: Cell::new(0),
-        missing: Cell::new(0),
-        latencies: RefCell::new(Vec::new()),
-        reached: Notify::new(),
-        wanted: Cell::new(u64::MAX),
-        stop: Cell::new(false),
-    });
-    for n in 0..plan.subscribers {
-        let stream = connect_mqtt(addr, &format!("sub-{n}"), Some(TOPIC)).await?;
-        tokio::task::spawn_local(subscriber(stream, Rc::clone(&shared), plan.payload));
-    }
-    let publisher = connect_mqtt(addr, "pub", None).await?;
-    let publisher = tokio::task::spawn_local(publish(publisher, Rc::clone(&shared), plan));
+async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Figures> {
+    let run = Run::new();
+    let greetings = (0..plan.subscribers)
+        .map(|n| Greeting::subscriber(format!("sub-{n}"), vec![TOPIC.to_owned()], plan.service));
+    run.connect_each(addr, greetings, |_, client| run.listen(listen(client, Rc::clone(&run), plan.payload)))
+        .await?;
+    let publisher = Client::connect(addr, &Greeting::publisher(String::from("pub"))).await?;
+    let sent = Rc::new(Cell::new(0));
+    run.work(publish(publisher, Rc::clone(&run), plan, Rc::clone(&sent)));
 
-    tokio::time::sleep(plan.warm_up).await;
-    let (meter, delivered, at) = (Meter::start(pid)?, shared.delivered.get(), Instant::now());
-    shared.latencies.borrow_mut().clear();
-    tokio::time::sleep(plan.measure).await;
-    let spent = meter.finish()?;
-    let deliveries = shared.delivered.get() - delivered;
-    let seconds = at.elapsed().as_secs_f64();
-
-    shared.stop.set(true);
-    publisher.await?.context("the publisher failed")?;
-    let all = shared.sent.get() * plan.subscribers as u64;
-    // What does not come in time is lost, and is counted so below.
-    let _ = tokio::time::timeout(PATIENCE, shared.wait_for(all)).await;
-    if deliveries == 0 {
-        bail!("nothing was delivered");
+    run.elapse(plan.warm_up).await;
+    let figures = run.measure(pid, run.elapse(plan.measure)).await?;
+    run.finish().await?;
+    let all = sent.get() * plan.subscribers as u64;
+    if timeout(PATIENCE, run.wait_for_done(all)).await.is_err() {
+        bail!("{} deliveries were lost", all - run.done());
     }
-    let mut latencies = shared.latencies.borrow_mut();
-    let (cpu_ns, syscalls) = spent.per(deliveries);
-    Ok(Outcome {
-        cpu_ns,
-        syscalls,
-        per_second: deliveries as f64 / seconds,
-        lost: (all - shared.delivered.get().min(all)).max(shared.missing.get()),
-        p50_ns: percentile(&mut latencies, 0.5),
-        p99_ns: percentile(&mut latencies, 0.99),
-    })
+    run.finish().await?;
+    Ok(figures)
 }
 
-async fn publish(stream: TcpStream, shared: Rc<Shared>, plan: Plan) -> Result<()> {
+async fn publish(mut client: Client, run: Rc<Run>, plan: Plan, sent: Rc<Cell<u64>>) -> Result<()> {
     let mut payload = vec![b'.'; plan.payload];
     let mut bytes = Vec::new();
     let mut append = |bytes: &mut Vec<u8>| {
-        payload[..8].copy_from_slice(&shared.sent.get().to_be_bytes());
-        payload[8..16].copy_from_slice(&(shared.started.elapsed().as_nanos() as u64).to_be_bytes());
-        wire::publish(bytes, TOPIC, &payload, Qos::Zero, false);
-        shared.sent.set(shared.sent.get() + 1);
+        payload[..8].copy_from_slice(&sent.get().to_be_bytes());
+        payload[8..16].copy_from_slice(&run.now_ns().to_be_bytes());
+        wire::publish(bytes, TOPIC, &payload, (plan.service, packet_id(sent.get())), false);
+        sent.set(sent.get() + 1);
     };
     match plan.pace {
         Pace::Paced { per_second } => {
             let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second);
-            while !shared.stop.get() {
+            while !run.has_stopped() {
                 tick.tick().await;
                 bytes.clear();
                 append(&mut bytes);
-                write_all(&stream, &bytes).await?;
+                client.write(&bytes).await?;
             }
         }
         Pace::Saturated { window } => {
             let subscribers = plan.subscribers as u64;
-            while !shared.stop.get() {
-                let under_way = shared.sent.get() - shared.delivered.get() / subscribers;
+            let mut acknowledged = 0;
+            while !run.has_stopped() {
+                let under_way = sent.get() - run.done() / subscribers;
                 bytes.clear();
                 for _ in under_way..window {
                     append(&mut bytes);
                 }
-                write_all(&stream, &bytes).await?;
+                client.write(&bytes).await?;
                 // Half the window is refilled at once, as a publisher does that is held back by its socket.
-                shared.wait_for((shared.sent.get() - window / 2) * subscribers).await;
+                let enough = sent.get() - window / 2;
+                while plan.service == Service::One && acknowledged < enough {
+                    acknowledged += read_acknowledgements(&mut client, &run).await?;
+                }
+                run.wait_for_done(enough * subscribers).await;
+            }
+            // A connection that is closed with acknowledgements unread is reset, and takes messages with it.
+            while plan.service == Service::One && acknowledged < sent.get() {
+                acknowledged += read_acknowledgements(&mut client, &run).await?;
             }
         }
     }
     Ok(())
 }
 
-async fn subscriber(stream: TcpStream, shared: Rc<Shared>, payload: usize) -> Result<()> {
-    let mut rest: Vec<u8> = Vec::new();
-    let mut expected = 0;
-    loop {
-        stream.readable().await?;
-        let mut scratch = shared.scratch.borrow_mut();
-        let kept = rest.len();
-        scratch[..kept].copy_from_slice(&rest);
-        let end = match stream.try_read(&mut scratch[kept..]) {
-            Ok(0) => return Ok(()),
-            Ok(read) => kept + read,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
-        };
-        let mut at = 0;
-        let now = shared.started.elapsed().as_nanos() as u64;
-        while let Some(packet) = wire::first_packet(&scratch[at..end]) {
-            at += packet.len();
-            take_delivery(packet, payload, now, &mut expected, &shared);
-        }
-        rest.clear();
-        rest.extend_from_slice(&scratch[at..end]);
-        drop(scratch);
-        if shared.delivered.get() >= shared.wanted.get() {
-            shared.wanted.set(u64::MAX);
-            shared.reached.notify_one();
-        }
-    }
+/// No two messages under way have the same one.
+fn packet_id(sequence: u64) -> u16 {
+    (sequence % 65_535) as u16 + 1
 }
 
-fn take_delivery(packet: &[u8], payload: usize, now: u64, expected: &mut u64, shared: &Shared) {
-    if packet[0] & 0xf0 != 0x30 || packet.len() < payload {
-        return;
-    }
-    let payload = &packet[packet.len() - payload..];
-    let number = |at: usize| payload[at..at + 8].iter().fold(0_u64, |sum, &byte| sum << 8 | u64::from(byte));
-    let sequence = number(0);
-    if sequence != *expected {
-        shared.missing.set(shared.missing.get() + sequence.abs_diff(*expected));
-    }
-    *expected = sequence + 1;
-    shared.delivered.set(shared.delivered.get() + 1);
-    // One delivery in 32 is timed: enough for percentiles, and the vector stays small.
-    if sequence.is_multiple_of(32) || shared.delivered.get().is_multiple_of(32) {
-        shared.latencies.borrow_mut().push(now.saturating_sub(number(8)));
+async fn read_acknowledgements(client: &mut Client, run: &Run) -> Result<u64> {
+    let mut count = 0;
+    let taken = client.read_packets(run, |packet| {
+        ensure!(packet[0] == ack::PUBACK && packet.len() == 4, "expected a PUBACK, got {packet:02x?}");
+        count += 1;
+        Ok(())
+    });
+    taken.await.context("the publisher")?;
+    Ok(count)
+}
+
+async fn listen(mut client: Client, run: Rc<Run>, payload: usize) -> Result<()> {
+    let (mut expected, mut answers) = (0, Vec::new());
+    loop {
+        let (mut now, first) = (None, expected);
+        let taken = client.read_packets(&run, |packet| {
+            let Some(message) = Message::of(packet) else {
+                bail!("an unexpected packet: {packet:02x?}");
+            };
+            let (Some(sequence), Some(sent_ns)) = (message.number(0), message.number(8)) else {
+                bail!("a message of {} bytes in place of {payload}", message.payload.len());
+            };
+            ensure!(sequence == expected, "message {sequence} came in place of {expected}");
+            expected += 1;
+            if let Some((first, id)) = message.answer {
+                wire::acknowledge(&mut answers, first, id);
+            }
+            // One delivery in 32 is timed: enough for percentiles, and the vector stays small.
+            if (sequence + run.done()).is_multiple_of(32) {
+                run.add_latency(now.get_or_insert_with(|| run.now_ns()).saturating_sub(sent_ns));
+            }
+            Ok(())
+        });
+        taken.await.context("a subscriber")?;
+        run.add_done(expected - first);
+        if !answers.is_empty() {
+            client.write(&answers).await?;
+            answers.clear();
+        }
     }
 }

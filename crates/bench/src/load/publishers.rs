@@ -1,18 +1,15 @@
-//! Retained `QoS` 1 publishes from several clients, each with a window of unacknowledged packets.
+//! `QoS` 1 publishes from several clients, each with a window of unacknowledged packets.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, bail};
-use tokio::net::TcpStream;
-use tokio::sync::Notify;
+use anyhow::{Context, Result, ensure};
 
-use super::{PATIENCE, READ_BYTES, connect_mqtt, local_runtime, write_all};
-use crate::cpu::Meter;
-use crate::wire::{self, Qos};
+use super::client::{Client, Greeting};
+use super::local_runtime;
+use super::run::{Figures, Run};
+use crate::wire::{self, Service, ack};
 
 /// What to run.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +18,12 @@ pub(crate) struct Plan {
     pub(crate) clients: usize,
     /// Packets that one client has unacknowledged.
     pub(crate) in_flight: u16,
-    /// Bytes of payload.
+    /// Bytes of payload; at least 8, for the number of the message among those of its client.
     pub(crate) payload: usize,
     /// Distinct topics of one client, written in turn.
     pub(crate) topics_per_client: u64,
+    /// Whether the messages are retained.
+    pub(crate) retain: bool,
     /// When to stop.
     pub(crate) until: Until,
 }
@@ -39,137 +38,67 @@ pub(crate) enum Until {
         /// Time measured.
         measure: Duration,
     },
-    /// When each topic was written once.
-    EachTopicOnce,
+    /// When each topic was written so often.
+    EachTopic(u64),
 }
 
-/// What was seen.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    /// Server CPU nanoseconds per acknowledged publish.
-    pub(crate) cpu_ns: f64,
-    /// Server system calls per acknowledged publish, when they are counted.
-    pub(crate) syscalls: BTreeMap<String, f64>,
-    /// Acknowledged publishes per second.
-    pub(crate) per_second: f64,
+/// The topic of message `number` of a client, which writes `topics` of them in turn.
+pub(crate) fn topic(client: usize, topics: u64, number: u64) -> String {
+    format!("bench/c{client}/t{}", number % topics)
 }
 
-struct Shared {
-    acknowledged: Cell<u64>,
-    scratch: RefCell<Vec<u8>>,
-    failure: RefCell<Option<anyhow::Error>>,
-    /// Clients still at work.
-    working: Cell<usize>,
-    done: Notify,
-    stop: Cell<bool>,
-}
-
-/// Runs `plan` against the MQTT server at `addr`, whose CPU is that of process `pid`.
-pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
+/// Runs `plan` against the MQTT server at `addr`, whose CPU is that of process `pid`. An operation is an acknowledged
+/// publish.
+pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Figures> {
     local_runtime()?.block_on(drive(addr, pid, plan))
 }
 
-async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Outcome> {
-    let shared = Rc::new(Shared {
-        acknowledged: Cell::new(0),
-        scratch: RefCell::new(vec![0; READ_BYTES]),
-        failure: RefCell::new(None),
-        working: Cell::new(plan.clients),
-        done: Notify::new(),
-        stop: Cell::new(false),
-    });
-    for n in 0..plan.clients {
-        let stream = connect_mqtt(addr, &format!("pub-{n}"), None).await?;
-        let shared = Rc::clone(&shared);
-        tokio::task::spawn_local(async move {
-            if let Err(error) = publish(&stream, n, plan, &shared).await {
-                *shared.failure.borrow_mut() = Some(error);
-            }
-            shared.working.set(shared.working.get() - 1);
-            shared.done.notify_one();
-        });
-    }
-    let warm_up = match plan.until {
-        Until::Time { warm_up, .. } => warm_up,
-        Until::EachTopicOnce => Duration::ZERO,
+async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Figures> {
+    let run = Run::new();
+    let greetings = (0..plan.clients).map(|n| Greeting::publisher(format!("pub-{n}")));
+    run.connect_each(addr, greetings, |n, client| run.work(publish(client, n, plan, Rc::clone(&run))))
+        .await?;
+    let figures = match plan.until {
+        Until::Time { warm_up, measure } => {
+            run.elapse(warm_up).await;
+            run.measure(pid, run.elapse(measure)).await?
+        }
+        Until::EachTopic(_) => run.measure(pid, run.all_ended()).await?,
     };
-    tokio::time::sleep(warm_up).await;
-    let (meter, acknowledged, at) = (Meter::start(pid)?, shared.acknowledged.get(), Instant::now());
-    if let Until::Time { measure, .. } = plan.until {
-        tokio::time::sleep(measure).await;
-    } else {
-        wait_for_clients(&shared).await;
-    }
-    let spent = meter.finish()?;
-    let count = shared.acknowledged.get() - acknowledged;
-    let seconds = at.elapsed().as_secs_f64();
-    shared.stop.set(true);
-    if tokio::time::timeout(PATIENCE, wait_for_clients(&shared)).await.is_err() {
-        bail!("{} clients still wait for an acknowledgement", shared.working.get());
-    }
-    if let Some(error) = shared.failure.borrow_mut().take() {
-        return Err(error);
-    }
-    if count == 0 {
-        bail!("nothing was acknowledged");
-    }
-    let (cpu_ns, syscalls) = spent.per(count);
-    Ok(Outcome { cpu_ns, syscalls, per_second: count as f64 / seconds })
+    run.finish().await?;
+    Ok(figures)
 }
 
-async fn wait_for_clients(shared: &Shared) {
-    while shared.working.get() > 0 {
-        shared.done.notified().await;
-    }
-}
-
-async fn publish(stream: &TcpStream, client: usize, plan: Plan, shared: &Shared) -> Result<()> {
-    let payload = vec![b'.'; plan.payload];
-    let (mut out, mut partial) = (Vec::new(), Vec::new());
+async fn publish(mut client: Client, number: usize, plan: Plan, run: Rc<Run>) -> Result<()> {
+    let mut payload = vec![b'.'; plan.payload];
+    let mut out = Vec::new();
     let (mut sent, mut acknowledged) = (0_u64, 0_u64);
     loop {
         out.clear();
         let more = match plan.until {
-            Until::Time { .. } if shared.stop.get() => 0,
+            Until::Time { .. } if run.has_stopped() => 0,
             Until::Time { .. } => u64::MAX,
-            Until::EachTopicOnce => plan.topics_per_client - sent,
+            Until::EachTopic(times) => plan.topics_per_client * times - sent,
         };
         for _ in 0..more.min(u64::from(plan.in_flight) - (sent - acknowledged)) {
-            let topic = format!("bench/c{client}/t{}", sent % plan.topics_per_client);
+            payload[..8].copy_from_slice(&sent.to_be_bytes());
+            let topic = topic(number, plan.topics_per_client, sent);
             let id = (sent % u64::from(plan.in_flight)) as u16 + 1;
-            wire::publish(&mut out, &topic, &payload, Qos::One(id), true);
+            wire::publish(&mut out, &topic, &payload, (Service::One, id), plan.retain);
             sent += 1;
         }
         if sent == acknowledged {
             return Ok(());
         }
-        write_all(stream, &out).await?;
-        let count = read_acknowledgements(stream, &mut partial, shared).await?;
-        acknowledged += count;
-        shared.acknowledged.set(shared.acknowledged.get() + count);
-    }
-}
-
-/// Waits for bytes, and says how many PUBACKs they complete. `partial` keeps the start of the next.
-async fn read_acknowledgements(stream: &TcpStream, partial: &mut Vec<u8>, shared: &Shared) -> Result<u64> {
-    loop {
-        stream.readable().await?;
-        let mut scratch = shared.scratch.borrow_mut();
-        match stream.try_read(&mut scratch) {
-            Ok(0) => bail!("the server closed a publisher's connection"),
-            Ok(read) => partial.extend_from_slice(&scratch[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error.into()),
-        }
-        let (mut at, mut count) = (0, 0);
-        while let Some(packet) = wire::first_packet(&partial[at..]) {
-            if packet[0] != 0x40 || packet.len() != 4 {
-                bail!("expected a PUBACK, got {packet:02x?}");
-            }
-            at += packet.len();
+        client.write(&out).await?;
+        let mut count = 0;
+        let taken = client.read_packets(&run, |packet| {
+            ensure!(packet[0] == ack::PUBACK && packet.len() == 4, "expected a PUBACK, got {packet:02x?}");
             count += 1;
-        }
-        partial.drain(..at);
-        return Ok(count);
+            Ok(())
+        });
+        taken.await.context("a publisher")?;
+        acknowledged += count;
+        run.add_done(count);
     }
 }

@@ -1,7 +1,10 @@
 //! What is measured, and what is promised of it. A figure stands beside its floor or peer of the same repeat.
 
+mod crowd;
 mod fanout;
+mod lanes;
 mod requests;
+mod retained;
 mod scale;
 
 use std::collections::BTreeMap;
@@ -10,8 +13,10 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::report::{Progress, Row, Rows};
+use crate::load::run::Figures;
+use crate::report::{Progress, Row, Rows, Target};
 use crate::servers::Places;
+use crate::wire::Service;
 
 /// One thing to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -28,6 +33,24 @@ pub(crate) enum Scenario {
     FanoutSaturated,
     /// Fan-out 100 messages a second to 100 subscribers: CPU per delivery beside one write each.
     FanoutPaced,
+    /// The same as fanout-saturated with `QoS` 1 on both sides.
+    FanoutQos1,
+    /// 50 publishers, each with a subscriber of its own, one message under way: CPU beside one write each.
+    PairsQos0,
+    /// The same with `QoS` 1.
+    PairsQos1,
+    /// The same with `QoS` 2.
+    PairsQos2,
+    /// 50 publishers and one subscriber, one message of each under way: CPU beside one write each.
+    FanIn,
+    /// Matching with 1,000, 10,000 and 100,000 filters with wildcards: CPU per publish and memory per filter.
+    Match,
+    /// Everything that is retained, of 100,000 topics.
+    Retained,
+    /// Idle connections: memory of each, and how fast they are made.
+    Idle,
+    /// 10,000 sessions whose clients are away while 100,000 messages pass.
+    Offline,
     /// A million resources: start-up, memory, `since`.
     Scale,
 }
@@ -60,6 +83,15 @@ impl Scenario {
         Self::Get,
         Self::FanoutSaturated,
         Self::FanoutPaced,
+        Self::FanoutQos1,
+        Self::PairsQos0,
+        Self::PairsQos1,
+        Self::PairsQos2,
+        Self::FanIn,
+        Self::Match,
+        Self::Retained,
+        Self::Idle,
+        Self::Offline,
         Self::Scale,
     ];
 
@@ -72,8 +104,24 @@ impl Scenario {
             Self::Get => requests::get(context, rows, progress),
             Self::FanoutSaturated => fanout::saturated(context, rows, progress),
             Self::FanoutPaced => fanout::paced(context, rows, progress),
+            Self::FanoutQos1 => fanout::acknowledged(context, rows, progress),
+            Self::PairsQos0 => lanes::pairs(context, Service::Zero, rows, progress),
+            Self::PairsQos1 => lanes::pairs(context, Service::One, rows, progress),
+            Self::PairsQos2 => lanes::pairs(context, Service::Two, rows, progress),
+            Self::FanIn => lanes::fan_in(context, rows, progress),
+            Self::Match => lanes::matching(context, rows, progress),
+            Self::Retained => retained::run(context, rows, progress),
+            Self::Idle => crowd::idle(context, rows, progress),
+            Self::Offline => crowd::offline(context, rows, progress),
             Self::Scale => scale::run(context, rows, progress),
         }
+    }
+
+    /// Its name and what it measures.
+    pub(crate) fn line(self) -> String {
+        let value = self.to_possible_value();
+        let (name, help) = value.as_ref().map_or(("", None), |value| (value.get_name(), value.get_help()));
+        format!("{name:18} {}", help.map(ToString::to_string).unwrap_or_default())
     }
 
     /// How often it is worth repeating, of so many asked for: the large tree takes long and hardly varies.
@@ -92,4 +140,10 @@ fn remark_syscalls(row: &mut Row, syscalls: &BTreeMap<String, f64>) {
             .collect();
         row.remark = format!("calls: {}", calls.join(", "));
     }
+}
+
+/// Adds a server's latency to the rows.
+fn latency(rows: &mut Rows, who: &str, figures: &Figures) {
+    rows.row(&format!("{who} latency, p50"), "µs", Target::None).value(figures.p50_ns as f64 / 1e3);
+    rows.row(&format!("{who} latency, p99"), "µs", Target::None).value(figures.p99_ns as f64 / 1e3);
 }

@@ -8,8 +8,9 @@ use super::{Context, remark_syscalls};
 use crate::child::Running;
 use crate::floor::disk;
 use crate::http;
-use crate::load::exchange::{self, Outcome, Request};
+use crate::load::exchange::{self, Request};
 use crate::load::publishers::{self, Until};
+use crate::load::run::Figures;
 use crate::report::{Progress, Rows, Target, median};
 use crate::servers::{FILE_BYTES, FILE_PATH, Server};
 
@@ -43,17 +44,17 @@ pub(super) fn put_alone(context: &Context, rows: &mut Rows, progress: &Progress)
     let mut syscalls = BTreeMap::new();
     for _ in 0..SLICES {
         syncs.push(micros(disk::lone_sync_ns(dir.path(), RECORD_BYTES, block.measure)?));
-        trips.push(micros(exchange::run(echo.addr, echo.pid(), block)?.p50_ns));
+        trips.push(micros(exchange::run(echo.addr, echo.pid(), block)?.figures.p50_ns));
         if let Some(redis) = &redis {
             let plan = exchange::Plan { request: Request::RedisSet { value: BODY_BYTES }, ..block };
             sets.push(micros(measure(redis, plan)?.p50_ns));
         }
         if let Some(dovetail) = &dovetail {
             let plan = exchange::Plan { request: Request::HttpPut { body: BODY_BYTES }, ..block };
-            let outcome = measure(dovetail, plan)?;
-            puts.push(micros(outcome.p50_ns));
-            cpus.push(outcome.cpu_ns / 1e3);
-            syscalls = outcome.syscalls;
+            let figures = measure(dovetail, plan)?;
+            puts.push(micros(figures.p50_ns));
+            cpus.push(figures.cpu_ns / 1e3);
+            syscalls = figures.syscalls;
         }
     }
     let (sync, trip) = (median(syncs.into_iter()), median(trips.into_iter()));
@@ -85,24 +86,25 @@ pub(super) fn put_many(context: &Context, rows: &mut Rows, progress: &Progress) 
     };
     if let Some(nginx) = context.places.nginx()? {
         progress.step("nginx, GET on 256 connections");
-        let outcome = measure(&nginx, plan(Request::HttpGet { path: FILE_PATH }, false))?;
-        rows.row(NAME, "µs", Target::RatioAtMost(1.6)).floor("nginx GET", outcome.cpu_ns / 1e3);
-        rows.row("  nginx, GETs", "/s", Target::None).value(outcome.per_second);
+        let figures = measure(&nginx, plan(Request::HttpGet { path: FILE_PATH }, false))?;
+        rows.row(NAME, "µs", Target::RatioAtMost(1.6)).floor("nginx GET", figures.cpu_ns / 1e3);
+        rows.row("  nginx, GETs", "/s", Target::None).value(figures.per_second);
     }
     if let Some(redis) = context.places.redis()? {
         progress.step("redis, SET on 256 connections");
-        let outcome = measure(&redis, plan(Request::RedisSet { value: BODY_BYTES }, false))?;
-        rows.row("  Redis, appendfsync always: CPU per SET", "µs", Target::None).value(outcome.cpu_ns / 1e3);
-        rows.row("  Redis, SETs", "/s", Target::None).value(outcome.per_second);
+        let figures = measure(&redis, plan(Request::RedisSet { value: BODY_BYTES }, false))?;
+        rows.row("  Redis, appendfsync always: CPU per SET", "µs", Target::None).value(figures.cpu_ns / 1e3);
+        rows.row("  Redis, SETs", "/s", Target::None).value(figures.per_second);
     }
     if let Some(server) = context.places.dovetail()? {
         progress.step("dovetail, PUT on 256 connections");
-        let outcome = measure(&server, plan(Request::HttpPut { body: BODY_BYTES }, true))?;
-        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.6)).value(outcome.cpu_ns / 1e3);
-        remark_syscalls(row, &outcome.syscalls);
-        rows.row("  its PUTs", "/s", Target::None).value(outcome.per_second);
-        rows.row("  its PUTs, p99", "ms", Target::None).value(outcome.p99_ns as f64 / 1e6);
-        rows.row("  messages pushed per PUT", "", Target::None).value(outcome.pushed);
+        let plan = plan(Request::HttpPut { body: BODY_BYTES }, true);
+        let exchange::Outcome { figures, pushed } = exchange::run(server.addr(), server.pid(), plan)?;
+        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.6)).value(figures.cpu_ns / 1e3);
+        remark_syscalls(row, &figures.syscalls);
+        rows.row("  its PUTs", "/s", Target::None).value(figures.per_second);
+        rows.row("  its PUTs, p99", "ms", Target::None).value(figures.p99_ns as f64 / 1e6);
+        rows.row("  messages pushed per PUT", "", Target::None).value(pushed);
     }
     Ok(())
 }
@@ -113,24 +115,25 @@ pub(super) fn publish(context: &Context, rows: &mut Rows, progress: &Progress) -
         in_flight: 16,
         payload: PUBLISH_BYTES,
         topics_per_client: 100,
+        retain: true,
         until: Until::Time { warm_up: context.warm_up(), measure: context.measure },
     };
     if let Some(mosquitto) = context.places.mosquitto()? {
         progress.step("mosquitto, retained publishes");
-        let outcome = publishers::run(mosquitto.addr(), mosquitto.pid(), plan)?;
+        let figures = publishers::run(mosquitto.addr(), mosquitto.pid(), plan)?;
         rows.row("  mosquitto, nothing durable: CPU per publish", "µs", Target::None)
-            .value(outcome.cpu_ns / 1e3);
-        rows.row("  mosquitto, nothing durable: publishes", "/s", Target::None).value(outcome.per_second);
+            .value(figures.cpu_ns / 1e3);
+        rows.row("  mosquitto, nothing durable: publishes", "/s", Target::None).value(figures.per_second);
     }
     if let Some(server) = context.places.dovetail()? {
         progress.step("dovetail, retained publishes");
-        let outcome = publishers::run(server.addr(), server.pid(), plan)?;
+        let figures = publishers::run(server.addr(), server.pid(), plan)?;
         rows.row("retained QoS 1 publishes, 64 × 16", "/s", Target::AtLeast(80_000.0))
-            .value(outcome.per_second);
+            .value(figures.per_second);
         let row = rows
             .row("retained QoS 1 publishes, 64 × 16: CPU", "µs", Target::AtMost(8.0))
-            .value(outcome.cpu_ns / 1e3);
-        remark_syscalls(row, &outcome.syscalls);
+            .value(figures.cpu_ns / 1e3);
+        remark_syscalls(row, &figures.syscalls);
     }
     Ok(())
 }
@@ -146,21 +149,21 @@ pub(super) fn get(context: &Context, rows: &mut Rows, progress: &Progress) -> Re
     };
     if let Some(nginx) = context.places.nginx()? {
         progress.step("nginx, GET on 64 connections");
-        let outcome = measure(&nginx, plan)?;
-        rows.row(NAME, "µs", Target::RatioAtMost(1.0)).floor("nginx GET", outcome.cpu_ns / 1e3);
-        rows.row("  nginx, GETs", "/s", Target::None).value(outcome.per_second);
+        let figures = measure(&nginx, plan)?;
+        rows.row(NAME, "µs", Target::RatioAtMost(1.0)).floor("nginx GET", figures.cpu_ns / 1e3);
+        rows.row("  nginx, GETs", "/s", Target::None).value(figures.per_second);
     }
     if let Some(server) = context.places.dovetail()? {
         progress.step("dovetail, GET on 64 connections");
         http::put(server.addr(), FILE_PATH, &[b'.'; FILE_BYTES])?;
-        let outcome = measure(&server, plan)?;
-        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.0)).value(outcome.cpu_ns / 1e3);
-        remark_syscalls(row, &outcome.syscalls);
-        rows.row("  its GETs", "/s", Target::None).value(outcome.per_second);
+        let figures = measure(&server, plan)?;
+        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.0)).value(figures.cpu_ns / 1e3);
+        remark_syscalls(row, &figures.syscalls);
+        rows.row("  its GETs", "/s", Target::None).value(figures.per_second);
     }
     Ok(())
 }
 
-fn measure(server: &Server, plan: exchange::Plan) -> Result<Outcome> {
-    exchange::run(server.addr(), server.pid(), plan)
+fn measure(server: &Server, plan: exchange::Plan) -> Result<Figures> {
+    Ok(exchange::run(server.addr(), server.pid(), plan)?.figures)
 }

@@ -31,7 +31,8 @@ pub(super) fn run(context: &Context, rows: &mut Rows, progress: &Progress) -> Re
         in_flight: 64,
         payload: PAYLOAD_BYTES as usize,
         topics_per_client: topics,
-        until: Until::EachTopicOnce,
+        retain: true,
+        until: Until::EachTopic(1),
     };
     let filled = publishers::run(server.addr(), server.pid(), plan)?;
     rows.row("new resources over MQTT", "/s", Target::None).value(filled.per_second);

@@ -13,6 +13,7 @@ use crate::child::Running;
 use crate::load::exchange::{self, Request};
 use crate::load::fanout::{self, Pace, Plan};
 use crate::report::{Progress, median, print_lines, spread};
+use crate::wire::Service;
 
 /// Fan-out servers that are compared: what to call them, and their hidden arguments.
 const RELAYS: &[(&str, &[&str])] = &[
@@ -43,6 +44,7 @@ pub(crate) fn run(repeats: usize, measure: Duration) -> Result<()> {
     let saturated = Plan {
         subscribers: 1000,
         payload: 100,
+        service: Service::Zero,
         pace: Pace::Saturated { window: WINDOW },
         warm_up: measure / 4,
         measure,
@@ -62,7 +64,6 @@ pub(crate) fn run(repeats: usize, measure: Duration) -> Result<()> {
                 progress.step(&format!("{name}, {what}"));
                 let server = Running::own(arguments)?;
                 let outcome = fanout::run(server.addr, server.pid(), plan)?;
-                anyhow::ensure!(outcome.lost == 0, "{name} lost {} deliveries", outcome.lost);
                 outcomes.push(outcome);
                 progress.done();
             }
@@ -102,7 +103,7 @@ fn hops(repeats: usize, measure: Duration, progress: &Progress, lines: &mut Vec<
                     warm_up: measure / 4,
                     measure,
                 };
-                outcomes.push(exchange::run(server.addr, server.pid(), plan)?);
+                outcomes.push(exchange::run(server.addr, server.pid(), plan)?.figures);
                 progress.done();
             }
         }

@@ -143,7 +143,7 @@ async fn shard(
         let shard = Rc::clone(&shard);
         tokio::task::spawn_local(async move {
             match handshake(stream).await? {
-                Role::Subscriber(stream) => shard.subscribe(stream).await,
+                Role::Subscriber(stream, _) => shard.subscribe(stream).await,
                 Role::Publisher(stream, bytes) => shard.publish(Turns::new(stream, &bytes)).await,
             }
         });

@@ -41,7 +41,7 @@ pub(crate) fn serve(threads: usize, send: Send) -> Result<()> {
             let subscribers = Arc::clone(&subscribers);
             connections.spawn(async move {
                 match handshake(stream).await? {
-                    Role::Subscriber(stream) => {
+                    Role::Subscriber(stream, _) => {
                         let (sender, receiver) = mpsc::channel(CHANNEL);
                         subscribers.lock().unwrap_or_else(PoisonError::into_inner).push(sender);
                         deliver(stream, receiver).await

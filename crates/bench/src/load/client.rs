@@ -1,0 +1,181 @@
+//! One connection of a load: how it greets the server, and how it reads what comes.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use super::run::Run;
+use super::{PATIENCE, read_some, write_all};
+use crate::wire::{self, Service};
+
+/// Filters of one SUBSCRIBE packet at most.
+const FILTERS_PER_PACKET: usize = 100;
+
+/// Bytes of one read while greetings are exchanged.
+const GREETING_BYTES: usize = 512;
+
+/// How a client introduces itself.
+#[derive(Debug, Clone)]
+pub(crate) enum Greeting {
+    /// Not at all: it speaks another protocol than MQTT.
+    None,
+    /// With CONNECT, and SUBSCRIBE if there are filters.
+    Mqtt {
+        /// The client identifier.
+        id: String,
+        /// Whether the session ends with the connection.
+        is_clean: bool,
+        /// Filters to subscribe to.
+        filters: Vec<String>,
+        /// The service to subscribe with.
+        service: Service,
+    },
+}
+
+impl Greeting {
+    /// A client with a clean session that publishes only.
+    pub(crate) fn publisher(id: String) -> Self {
+        Self::subscriber(id, Vec::new(), Service::Zero)
+    }
+
+    /// A client with a clean session that subscribes to `filters`.
+    pub(crate) fn subscriber(id: String, filters: Vec<String>, service: Service) -> Self {
+        Self::Mqtt { id, is_clean: true, filters, service }
+    }
+}
+
+/// One connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    /// The start of what is not whole yet.
+    partial: Vec<u8>,
+    /// Whether `partial` may hold something whole, which came behind the greeting.
+    is_fresh: bool,
+    /// Whether the server knew the session.
+    pub(crate) has_session: bool,
+}
+
+impl Client {
+    /// Connects to `addr` with Nagle's algorithm off, and greets.
+    pub(crate) async fn connect(addr: SocketAddr, greeting: &Greeting) -> Result<Self> {
+        Self::greet(TcpStream::connect(addr).await, addr, greeting).await
+    }
+
+    /// The same from an address and port of choice, which may have been used a moment ago.
+    pub(crate) async fn connect_from(
+        source: SocketAddr,
+        addr: SocketAddr,
+        greeting: &Greeting,
+    ) -> Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(source).with_context(|| format!("{source} is in use"))?;
+        Self::greet(socket.connect(addr).await, addr, greeting).await
+    }
+
+    async fn greet(
+        stream: std::io::Result<TcpStream>,
+        addr: SocketAddr,
+        greeting: &Greeting,
+    ) -> Result<Self> {
+        let stream = stream.with_context(|| format!("no connection to {addr}"))?;
+        stream.set_nodelay(true)?;
+        let mut client = Self { stream, partial: Vec::new(), is_fresh: false, has_session: false };
+        let Greeting::Mqtt { id, is_clean, filters, service } = greeting else {
+            return Ok(client);
+        };
+        client.write(&wire::connect(id, *is_clean)).await?;
+        let answer = client.expect(0x20).await.context("after CONNECT")?;
+        ensure!(answer.get(3) == Some(&0), "CONNECT was refused: {answer:02x?}");
+        client.has_session = answer[2] == 1;
+        for (number, filters) in filters.chunks(FILTERS_PER_PACKET).enumerate() {
+            client.subscribe(number as u16 + 1, filters, *service).await?;
+        }
+        client.is_fresh = true;
+        Ok(client)
+    }
+
+    async fn subscribe(&mut self, id: u16, filters: &[String], service: Service) -> Result<()> {
+        self.write(&wire::subscribe(id, filters, service)).await?;
+        let answer = self.expect(0x90).await.context("after SUBSCRIBE")?;
+        let codes = &answer[answer.len() - filters.len().min(answer.len())..];
+        ensure!(
+            codes.iter().all(|&code| code == service as u8),
+            "SUBSCRIBE was answered with other services than asked for: {answer:02x?}"
+        );
+        Ok(())
+    }
+
+    /// Writes all of `bytes`.
+    pub(crate) async fn write(&self, bytes: &[u8]) -> Result<()> {
+        write_all(&self.stream, bytes).await
+    }
+
+    /// Waits for bytes and hands all that there are to `take`, which says how many of them it could use; the rest is kept
+    /// for the next time.
+    pub(crate) async fn read(
+        &mut self,
+        run: &Run,
+        mut take: impl FnMut(&[u8]) -> Result<usize>,
+    ) -> Result<()> {
+        if std::mem::take(&mut self.is_fresh) && !self.partial.is_empty() {
+            let used = take(&self.partial)?;
+            self.partial.drain(..used);
+            if used > 0 {
+                return Ok(());
+            }
+        }
+        loop {
+            self.stream.readable().await?;
+            let mut scratch = run.scratch.borrow_mut();
+            let kept = self.partial.len();
+            scratch[..kept].copy_from_slice(&self.partial);
+            let end = match self.stream.try_read(&mut scratch[kept..]) {
+                Ok(0) => bail!("the server closed a connection"),
+                Ok(read) => kept + read,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let used = take(&scratch[..end])?;
+            self.partial.clear();
+            self.partial.extend_from_slice(&scratch[used..end]);
+            return Ok(());
+        }
+    }
+
+    /// Waits for bytes and hands each MQTT packet that is whole to `take`.
+    pub(crate) async fn read_packets(
+        &mut self,
+        run: &Run,
+        mut take: impl FnMut(&[u8]) -> Result<()>,
+    ) -> Result<()> {
+        self.read(run, |bytes| {
+            let mut at = 0;
+            while let Some(packet) = wire::first_packet(&bytes[at..]) {
+                at += packet.len();
+                take(packet)?;
+            }
+            Ok(at)
+        })
+        .await
+    }
+
+    /// Waits for one packet with this first byte; what comes behind it is kept.
+    async fn expect(&mut self, first: u8) -> Result<Vec<u8>> {
+        let mut buffer = [0; GREETING_BYTES];
+        loop {
+            if let Some(packet) = wire::first_packet(&self.partial) {
+                let packet = packet.to_vec();
+                ensure!(packet[0] == first, "an unexpected packet: {packet:02x?}");
+                self.partial.drain(..packet.len());
+                return Ok(packet);
+            }
+            let read =
+                timeout(PATIENCE, read_some(&self.stream, &mut buffer)).await.context("no answer")??;
+            ensure!(read > 0, "the server closed the connection");
+            self.partial.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
