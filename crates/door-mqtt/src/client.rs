@@ -18,6 +18,7 @@ use crate::connect::Claiming;
 use crate::counters::count;
 use crate::deliver::Told;
 use crate::serving::Serving;
+use crate::share::is_shared;
 use crate::socket::Socket;
 
 /// Bytes of output at which no further item is taken from the feeds.
@@ -281,13 +282,18 @@ impl Serving {
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(connection, &unsubscribe),
             // A message that is not acknowledged is told again after a reconnection by its position, not by its tag; and a
             // clean session ends with its connection.
-            Event::Delivered { .. } | Event::Connect(_) => {}
+            Event::Delivered { tag, .. } => {
+                if let Some(shares) = self.shares.as_mut().filter(|_| is_shared(tag)) {
+                    shares.delivered(tag);
+                }
+            }
+            Event::Connect(_) => {}
         }
     }
 
     async fn finish(self, closed: Option<Closed>) {
-        let Self { local, principal, writes, feeds, claim, .. } = self;
-        drop(feeds);
+        let Self { local, principal, writes, feeds, shares, claim, .. } = self;
+        drop((feeds, shares));
         let will = closed.and_then(|closed| closed.will);
         crate::will::finish(&local, &principal, writes, will).await;
         drop(claim);

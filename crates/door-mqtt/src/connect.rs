@@ -65,6 +65,7 @@ impl Claiming {
             assigned_client_id: self.assigned.take(),
             // Sessions end with their connection, which is said to whoever asked for more.
             session_expiry: self.wanted_session.then_some(0),
+            shared_subscriptions: true,
             ..Accept::default()
         };
         connection.accept(accept, now);

@@ -40,6 +40,9 @@ impl Serving {
         cx: &mut Context<'_>,
         limit: usize,
     ) -> Told {
+        if self.deliver_shared(connection, cx, limit) == Told::Enough {
+            return Told::Enough;
+        }
         loop {
             if connection.output().len() >= limit {
                 return Told::Enough;
@@ -225,7 +228,12 @@ fn of_the_server(subscription: &Subscription) -> Outgoing<'_> {
 }
 
 #[inline]
-fn send(connection: &mut Connection, version: Version, bytes: &Bytes, outgoing: &Outgoing<'_>) -> Sent {
+pub(crate) fn send(
+    connection: &mut Connection,
+    version: Version,
+    bytes: &Bytes,
+    outgoing: &Outgoing<'_>,
+) -> Sent {
     match Frame::new(version, bytes) {
         Some(frame) => connection.send(&frame, outgoing),
         None => Sent::TooLarge,
@@ -233,7 +241,7 @@ fn send(connection: &mut Connection, version: Version, bytes: &Bytes, outgoing: 
 }
 
 /// What the end of a feed means for the connection: it cannot go on as if it were complete.
-fn end(reason: EndReason) -> (ReasonCode, &'static str) {
+pub(crate) fn end(reason: EndReason) -> (ReasonCode, &'static str) {
     match reason {
         EndReason::TooSlow => (ReasonCode::QuotaExceeded, "the client does not keep up with events"),
         EndReason::Revoked => (ReasonCode::NotAuthorized, "the right to read was taken away"),

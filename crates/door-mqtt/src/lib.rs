@@ -2,7 +2,7 @@
 //!
 //! A connection is one local task that goes through the files in this order: `client` (its loop), `connect`, then
 //! for each message `publish` and `answer`, for each subscription `subscribe`, `deliver` and `tracked`, and `will` at
-//! the end. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is connected, over
+//! the end; `share` is for subscriptions that several connections have together. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is connected, over
 //! all shards; `encode` turns contents into messages; `socket` reads and writes.
 //!
 //! * [`Door`]: one for the server, from any thread.
@@ -21,6 +21,7 @@ mod publish;
 mod qos;
 mod registry;
 mod serving;
+mod share;
 mod socket;
 mod subscribe;
 mod tracked;
@@ -100,6 +101,7 @@ struct Shared {
     options: Options,
     registry: Registry,
     counters: Counters,
+    groups: share::Groups,
 }
 
 /// The door on one shard's thread. Cheap to clone; not `Send`.
@@ -116,7 +118,12 @@ struct Local {
 impl Door {
     /// A door without connections.
     pub fn new(options: Options) -> Self {
-        Self(Arc::new(Shared { options, registry: Registry::default(), counters: Counters::default() }))
+        Self(Arc::new(Shared {
+            options,
+            registry: Registry::default(),
+            counters: Counters::default(),
+            groups: share::Groups::default(),
+        }))
     }
 
     /// The door on the thread of `shard`.
@@ -133,6 +140,11 @@ impl Door {
     /// Clients that are connected.
     pub fn connected(&self) -> usize {
         self.0.registry.len()
+    }
+
+    /// Groups of shared subscriptions.
+    pub fn groups(&self) -> usize {
+        self.0.groups.len()
     }
 
     /// What the door has done.

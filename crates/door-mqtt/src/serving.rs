@@ -8,6 +8,7 @@ use dovetail_mqtt_proto::Version;
 use crate::Local;
 use crate::feeds::Feeds;
 use crate::registry::Claim;
+use crate::share::Shares;
 use crate::writes::Writes;
 
 /// What an accepted connection has.
@@ -17,6 +18,8 @@ pub(crate) struct Serving {
     pub(crate) version: Version,
     pub(crate) writes: Writes,
     pub(crate) feeds: Feeds,
+    /// Its parts of groups, once it has any.
+    pub(crate) shares: Option<Box<Shares>>,
     pub(crate) claim: Claim,
 }
 
@@ -28,6 +31,7 @@ impl Serving {
             version,
             writes: Writes::new(claim.publisher()),
             feeds: Feeds::new(local.shard.subscriber(principal.clone())),
+            shares: None,
             claim,
         }
     }

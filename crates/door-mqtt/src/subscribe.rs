@@ -12,6 +12,7 @@ use dovetail_mqtt_proto::{
 use crate::answer::{Refusal, of_denied};
 use crate::feeds::{Kind, Subscription as Told};
 use crate::serving::Serving;
+use crate::share::Shares;
 use crate::tracked::{self, FRAMES};
 
 /// What a SUBSCRIBE says about all its filters.
@@ -38,8 +39,10 @@ impl Serving {
         let common = Common::read(subscribe);
         let mut text = String::new();
         let reasons = subscribe.subscriptions.iter().map(|wanted| {
-            let granted =
-                common.as_ref().map_err(Clone::clone).and_then(|common| self.subscribe(wanted, common));
+            let granted = common
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|common| self.subscribe(connection, wanted, common));
             match granted {
                 Ok(qos) => granted_code(qos),
                 Err(refusal) => {
@@ -60,18 +63,28 @@ impl Serving {
     /// The client gives up subscriptions.
     pub(crate) fn on_unsubscribe(&mut self, connection: &mut Connection, unsubscribe: &Unsubscribe) {
         let reasons = unsubscribe.filters.iter().map(|filter| {
-            let existed = self.feeds.remove(filter.as_str());
+            let existed = self.feeds.remove(filter.as_str())
+                || self.shares.as_mut().is_some_and(|shares| shares.remove(filter.as_str()));
             if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
         });
         connection.answer_unsubscribe(unsubscribe.id, reasons.collect());
     }
 
-    fn subscribe(&mut self, wanted: &Subscription, common: &Common) -> Result<Qos, Refusal> {
+    fn subscribe(
+        &mut self,
+        connection: &Connection,
+        wanted: &Subscription,
+        common: &Common,
+    ) -> Result<Qos, Refusal> {
         let name = wanted.filter.as_str();
         let options = wanted.options;
+        self.check_count(name)?;
         if split_shared(name).is_some() {
-            let text = "shared subscriptions are not served";
-            return Err(Refusal::new(ReasonCode::SharedSubscriptionsNotSupported, text));
+            if common.since.is_some() {
+                let text = "a part of the messages of a group has no position";
+                return Err(Refusal::new(ReasonCode::ImplementationSpecificError, text));
+            }
+            return self.subscribe_shared(connection, name, options, &common.identifier).map_err(for_suback);
         }
         let kind = match (name.strip_prefix(FRAMES), common.since) {
             (Some(_), _) => Kind::Frames,
@@ -79,11 +92,6 @@ impl Serving {
             (None, None) => Kind::Plain,
         };
         let existing = self.feeds.by_filter.get(name).copied();
-        if existing.is_none() && self.feeds.subscriptions.len() >= self.local.shared.options.subscriptions {
-            let limit = self.local.shared.options.subscriptions;
-            let text = format!("a connection has at most {limit} subscriptions");
-            return Err(Refusal::new(ReasonCode::QuotaExceeded, text));
-        }
         if let Some(index) = existing
             && self.keeps_feed(index, kind, options)
         {
@@ -109,6 +117,18 @@ impl Serving {
             spoke: false,
         });
         Ok(options.qos)
+    }
+
+    /// Whether there may be another subscription, if this is one.
+    fn check_count(&self, name: &str) -> Result<(), Refusal> {
+        let shares = self.shares.as_deref();
+        let exists = self.feeds.by_filter.contains_key(name) || shares.is_some_and(|s| s.contains(name));
+        let limit = self.local.shared.options.subscriptions;
+        if !exists && self.feeds.subscriptions.len() + shares.map_or(0, Shares::len) >= limit {
+            let text = format!("a connection has at most {limit} subscriptions");
+            return Err(Refusal::new(ReasonCode::QuotaExceeded, text));
+        }
+        Ok(())
     }
 
     /// Whether a subscription that is made again goes on with its feed, so that nothing is lost `[MQTT-3.8.4-4]`. A tracked

@@ -65,10 +65,10 @@ fn several_filters_are_answered_one_by_one() {
             let Packet::SubAck(ack) = client.next().await else { panic!("no SUBACK") };
             let expected = [
                 ReasonCode::GrantedQos1,
-                ReasonCode::SharedSubscriptionsNotSupported,
+                ReasonCode::GrantedQos1,
                 ReasonCode::NotAuthorized,
                 ReasonCode::GrantedQos1,
-                ReasonCode::GrantedQos1,
+                ReasonCode::QuotaExceeded,
                 ReasonCode::QuotaExceeded,
                 ReasonCode::GrantedQos1,
             ];

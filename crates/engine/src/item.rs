@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dovetail_model::{Change, Resource, Revision};
 use smallvec::SmallVec;
 
-use crate::entry::Forms;
+use crate::entry::{Entry, Forms};
 use crate::ring::Shared;
 
 /// One thing that a feed says. Every item that tells of changes carries `(after, rev]`: the feed
@@ -78,7 +78,47 @@ pub(crate) enum Body {
     Past(SmallVec<[Change; 1]>),
 }
 
+/// One change of a delivery, to be passed on to another thread. It shares what the delivery shares: contents,
+/// and for a live entry its encoded forms.
+#[derive(Clone, Debug)]
+pub struct Message(Kept);
+
+#[derive(Clone, Debug)]
+enum Kept {
+    Live(Arc<Entry>, usize),
+    Past(Change),
+}
+
+impl Message {
+    /// What happened.
+    pub fn change(&self) -> &Change {
+        match &self.0 {
+            Kept::Live(entry, index) => &entry.changes()[*index],
+            Kept::Past(change) => change,
+        }
+    }
+
+    /// The cache of its encoded forms. What was read back from the past has none.
+    pub fn forms(&self) -> Option<&Forms> {
+        match &self.0 {
+            Kept::Live(entry, index) => Some(entry.change_forms(*index)),
+            Kept::Past(_) => None,
+        }
+    }
+}
+
 impl Delivery {
+    /// The changes, each to be passed on to another thread.
+    pub fn messages(&self) -> impl Iterator<Item = Message> {
+        (0..self.len()).map(|index| {
+            Message(match &self.body {
+                Body::Live(entry, None) => Kept::Live(entry.share(), index),
+                Body::Live(entry, Some(picked)) => Kept::Live(entry.share(), usize::from(picked[index])),
+                Body::Past(changes) => Kept::Past(changes[index].clone()),
+            })
+        })
+    }
+
     /// The changes, in order; at least one. An event is alone.
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
         (0..self.len()).map(|index| self.change(index))

@@ -51,7 +51,7 @@ pub use dovetail_model::PublisherId;
 pub use engine::{Engine, History, Options, Running, Status};
 pub use entry::{Form, Forms};
 pub use idempotency::Fingerprint;
-pub use item::{Delivery, EndReason, Item, ResetReason};
+pub use item::{Delivery, EndReason, Item, Message, ResetReason};
 pub use outcome::{Committed, Effect, WriteError};
 pub use record::{Record, RecordArea, RecordName};
 pub use recover::{Recovered, Recovery};

@@ -14,6 +14,13 @@ pub(crate) type Shared = Rc<Dispatched>;
 #[derive(Debug)]
 pub(crate) struct Dispatched(Arc<Entry>);
 
+impl Dispatched {
+    /// A hold on the entry that other threads can have.
+    pub(crate) fn share(&self) -> Arc<Entry> {
+        Arc::clone(&self.0)
+    }
+}
+
 impl Deref for Dispatched {
     type Target = Entry;
 

@@ -1,0 +1,118 @@
+//! The task that reads for a group, on the shard of whoever found the group without one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use dovetail_auth::{Denied, Principal};
+use dovetail_engine::{EndReason, Events, FeedId, Item, Mode, Start, Subscribe, Subscriber};
+use dovetail_model::{Filter, Revision};
+use dovetail_mqtt_proto::{Qos, ReasonCode};
+
+use super::{Next, SharedGroup};
+use crate::Local;
+
+/// Items that are read in one turn before others of the shard have theirs.
+const ITEMS: usize = 64;
+
+/// Reads for a group until nobody is there. It reads as the server does: what a member may read is asked when a message is
+/// handed to it.
+pub(crate) struct Home {
+    local: Rc<Local>,
+    group: Arc<SharedGroup>,
+    subscriber: Subscriber,
+    filter: Filter,
+    feed: FeedId,
+}
+
+impl Home {
+    /// Subscribes for the group, so that it gets everything after this.
+    ///
+    /// # Errors
+    /// Never: the server may read everything.
+    pub(crate) fn new(local: &Rc<Local>, group: &Arc<SharedGroup>, filter: Filter) -> Result<Self, Denied> {
+        let mut subscriber = local.shard.subscriber(Principal::server());
+        let read_to = group.lock().read_to;
+        let feed = open(local, &mut subscriber, &filter, read_to)?;
+        Ok(Self { local: Rc::clone(local), group: Arc::clone(group), subscriber, filter, feed })
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.group.home.register(cx.waker());
+        for _ in 0..ITEMS {
+            match self.group.hand_out(self.local.shard.policy()) {
+                Next::Read => {}
+                Next::Wait => return Poll::Pending,
+                Next::Leave if self.local.shared.groups.end(&self.group) => return Poll::Ready(()),
+                Next::Leave => continue,
+            }
+            let Poll::Ready((_, item)) = self.subscriber.poll_next(cx) else { return Poll::Pending };
+            self.take(item);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn take(&mut self, item: Item) {
+        match item {
+            Item::Change(delivery) => self.group.offer(delivery.messages(), delivery.rev),
+            Item::Progress { rev, .. } => self.group.offer(std::iter::empty(), rev),
+            Item::Reset { head, .. } => {
+                let group = &*self.group.key.name;
+                tracing::warn!(group, filter = %self.filter, "the history that a group has not read is not kept any more");
+                self.begin_again(Some(head));
+            }
+            Item::End(reason) => {
+                self.end(reason);
+                let read_to = self.group.lock().read_to;
+                self.begin_again(read_to);
+            }
+            // A group is never told the state.
+            Item::BaselineBegin(_) | Item::Resource(_) | Item::BaselineEnd(_) => {}
+        }
+    }
+
+    /// Some messages are lost: whoever was granted more than *at most once* is told so as any client is.
+    fn end(&self, reason: EndReason) {
+        let (code, text) = crate::deliver::end(reason);
+        self.group.for_each_member(|inbox, qos| {
+            if qos > Qos::AtMostOnce || code == ReasonCode::UnspecifiedError {
+                inbox.end(code, text);
+            }
+        });
+    }
+
+    fn begin_again(&mut self, position: Option<Revision>) {
+        self.subscriber.unsubscribe(self.feed);
+        if let Ok(feed) = open(&self.local, &mut self.subscriber, &self.filter, position) {
+            self.feed = feed;
+        }
+    }
+}
+
+fn open(
+    local: &Local,
+    subscriber: &mut Subscriber,
+    filter: &Filter,
+    position: Option<Revision>,
+) -> Result<FeedId, Denied> {
+    let subscribe = Subscribe {
+        filter: filter.clone(),
+        start: position.map_or(Start::Now, Start::After),
+        mode: Mode::Every,
+        events: Events::End,
+        no_local: None,
+    };
+    let permitted = local.shard.policy().authorize(subscriber.principal(), subscribe)?;
+    Ok(subscriber.subscribe(permitted))
+}
+
+impl Future for Home {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.turn(cx)
+    }
+}
