@@ -214,7 +214,9 @@ mod tests {
 
     fn group(members: &[MemberId], messages: u64) -> Group<u64> {
         let mut group = Group::new();
-        members.iter().for_each(|id| group.join(*id, 4));
+        for id in members {
+            group.join(*id, 4);
+        }
         (0..messages).for_each(|message| group.offer(message));
         group
     }
@@ -319,9 +321,9 @@ mod tests {
             2 => (1..12_usize).prop_map(Act::Join),
             6 => Just(Act::Offer),
             6 => Just(Act::HandOut),
-            4 => (number.clone(), any::<bool>()).prop_map(|(index, for_good)| Act::Send(index, for_good)),
-            5 => number.clone().prop_map(Act::Done),
-            1 => number.clone().prop_map(Act::Retire),
+            4 => (number, any::<bool>()).prop_map(|(index, for_good)| Act::Send(index, for_good)),
+            5 => number.prop_map(Act::Done),
+            1 => number.prop_map(Act::Retire),
             1 => number.prop_map(Act::Leave),
         ]
     }
