@@ -197,14 +197,14 @@ fn malformed_v3_packets_are_rejected() {
     let p = |first, body: &str| framed(first, &hex(body));
     let rows = [
         (
-            "password without user name [MQTT-3.1.2-22]",
+            "password without user name 3.1.1 [MQTT-3.1.2-22]",
             p(CONNECT, "0004 4d515454 04 42 003c 0001 61 0001 70"),
             Malformed,
         ),
         ("empty topic [MQTT-4.7.3-1]", p(PUBLISH, "0000 78"), Topic),
-        ("options of MQTT 5 in SUBSCRIBE [MQTT-3-8.3-4]", p(SUBSCRIBE, "0001 0001 61 08"), Malformed),
-        ("QoS 3 in SUBSCRIBE [MQTT-3-8.3-4]", p(SUBSCRIBE, "0001 0001 61 03"), Protocol),
-        ("no filter [MQTT-3.8.3-3]", p(SUBSCRIBE, "0001"), Protocol),
+        ("options of MQTT 5 in SUBSCRIBE 3.1.1 [MQTT-3.8.3-4]", p(SUBSCRIBE, "0001 0001 61 08"), Malformed),
+        ("QoS 3 in SUBSCRIBE 3.1.1 [MQTT-3.8.3-4]", p(SUBSCRIBE, "0001 0001 61 03"), Protocol),
+        ("no filter 3.1.1 [MQTT-3.8.3-3]", p(SUBSCRIBE, "0001"), Protocol),
         ("ill-formed filter", p(SUBSCRIBE, "0001 0002 6123 00"), Filter),
         ("PUBACK with a reason", p(PUBACK, "0001 00"), Malformed),
         ("DISCONNECT with a reason", p(DISCONNECT, "00"), Malformed),
