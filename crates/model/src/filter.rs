@@ -7,7 +7,7 @@ use crate::Topic;
 use crate::topic::{TopicError, check_length_and_depth};
 
 /// An MQTT topic filter: levels, `+` for exactly one level, a last `#` for any number of levels
-/// including none ([MQTT-4.7.1-1] to [MQTT-4.7.1-3]).
+/// including none ([MQTT-4.7.1-1], [MQTT-4.7.1-2]).
 ///
 /// Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -173,7 +173,7 @@ pub enum Violation {
     /// A client id of no bytes with a session to keep (3.1.1 `[MQTT-3.1.3-8]`).
     #[error("empty client id without clean session")]
     NoClientId,
-    /// More unacknowledged messages than the receive maximum `[MQTT-3.3.4-9]`.
+    /// More unacknowledged messages than the receive maximum `[MQTT-3.3.4-7]`.
     #[error("receive maximum of {0} exceeded")]
     ReceiveMaximum(u16),
     /// A topic alias above the maximum `[MQTT-3.3.2-9]`, or one that was never given a topic.

@@ -8,6 +8,7 @@
 mod adr;
 mod allow;
 mod architecture;
+mod conformance;
 mod cycles;
 mod layers;
 mod links;
@@ -78,6 +79,7 @@ fn findings(tree: &Tree) -> Vec<Finding> {
     found.extend(architecture::check(tree));
     found.extend(places::check(tree));
     found.extend(adr::check(tree));
+    found.extend(conformance::check(tree));
     found.retain(|finding| !allow::by_comment(tree, finding));
     let mut left = match Allowed::of(tree) {
         Ok(allowed) => allowed.filter(found),

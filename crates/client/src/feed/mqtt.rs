@@ -99,7 +99,7 @@ impl Mqtt {
                     let reason = reasons.first().copied().unwrap_or(ReasonCode::UnspecifiedError);
                     return if reason.is_error() { Err(refused(reason, &properties)) } else { Ok(link) };
                 }
-                // Messages may come before the acknowledgement [MQTT-3.8.4].
+                // Messages may come before the acknowledgement (§3.8.4).
                 other => link.take(other)?,
             }
         }

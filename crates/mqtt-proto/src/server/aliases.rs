@@ -1,4 +1,4 @@
-//! Topic aliases towards the client `[MQTT-3.3.2-8]`: which topics are worth one.
+//! Topic aliases towards the client (§3.3.2.3.4): which topics are worth one.
 //!
 //! An alias costs three bytes when it is given and saves the topic, but for three bytes, each time that it is used. So the
 //! first topics get one at once, as it may pay soon; later ones only when they come for the second time within a short

@@ -39,7 +39,7 @@ pub struct Peer {
 pub struct Accept {
     /// The session to continue, or a new one.
     pub session: Session,
-    /// Whether it is continued `[MQTT-3.2.2-2]`.
+    /// Whether it is continued `[MQTT-3.2.2-3]`.
     pub session_present: bool,
     /// The id that the server chose for a client without one `[MQTT-3.2.2-16]`.
     pub assigned_client_id: Option<Text>,
