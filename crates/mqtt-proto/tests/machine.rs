@@ -868,3 +868,39 @@ fn a_session_continues_on_the_next_connection() {
     );
     assert_eq!(pair.take(), [Packet::PubRec(ack(40, ReasonCode::Success))]);
 }
+
+#[test]
+fn steps_of_qos_2_are_told_to_an_owner_who_notes_them() {
+    let accept = Accept { tell_steps: true, ..Accept::default() };
+    let mut pair = Pair::connected_as(plain_connect(V5), accept);
+    let frame = frame(V5);
+    assert_eq!(pair.server.send(&frame, &outgoing(Qos::ExactlyOnce, 7)), Sent::Written(Some(id(1))));
+    pair.take();
+    let pubrec = Packet::PubRec(ack(1, ReasonCode::Success));
+    assert_eq!(pair.give(&pubrec), Some(Event::Received { tag: 7 }));
+    assert_eq!(pair.give(&pubrec), None, "it was told");
+    let pubrel = Packet::PubRel(ack(1, ReasonCode::Success));
+    assert_eq!(pair.take(), [pubrel.clone(), pubrel.clone()]);
+    let Some(Event::Publish(_, Some(receipt))) =
+        pair.give(&Packet::Publish(publish(Delivery::ExactlyOnce(id(1)))))
+    else {
+        panic!("no message");
+    };
+    pair.server.answer_publish(receipt, ReasonCode::Success, "");
+    assert_eq!(pair.give(&pubrel), Some(Event::Released(id(1))));
+    assert_eq!(pair.give(&pubrel), None, "it was released");
+}
+
+#[test]
+fn a_message_that_cannot_be_written_again_is_given_up() {
+    let in_flight = [(1, Stage::PubAck), (2, Stage::PubRec), (3, Stage::PubComp)];
+    let in_flight = in_flight.map(|(number, stage)| InFlight { id: id(number), stage, tag: number.into() });
+    let accept = Accept { session: Session::restore(in_flight, []), ..Accept::default() };
+    let mut pair = Pair::connected_as(plain_connect(V5), accept);
+    let given_up: Vec<_> = (1..=4).map(|n| pair.server.give_up(id(n)).map(|message| message.tag)).collect();
+    assert_eq!(given_up, [Some(1), Some(2), None, None]);
+    assert_eq!(pair.take(), [Packet::PubRel(ack(2, ReasonCode::Success))]);
+    let left: Vec<_> = pair.server.session().unwrap().outgoing().collect();
+    let waits = |number: u16| InFlight { id: id(number), stage: Stage::PubComp, tag: number.into() };
+    assert_eq!(left, [waits(2), waits(3)]);
+}

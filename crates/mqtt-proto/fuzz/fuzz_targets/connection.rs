@@ -24,7 +24,7 @@ fuzz_target!(|data: &[u8]| {
             match event {
                 Event::Connect(connect) => {
                     version = Some(connect.version);
-                    server.accept(Accept::default(), now);
+                    server.accept(Accept { tell_steps: choice & 0x20 == 0, ..Accept::default() }, now);
                 }
                 Event::Publish(publish, receipt) => {
                     let version = version.expect("CONNECT came first");
@@ -45,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
                     let reasons = vec![ReasonCode::Success; unsubscribe.filters.len()];
                     server.answer_unsubscribe(unsubscribe.id, reasons);
                 }
-                Event::Delivered { .. } => {}
+                Event::Delivered { .. } | Event::Received { .. } | Event::Released(_) => {}
             }
             if choice & 0x40 == 0 || receipts.len() > 2 {
                 // The last first, so that answers must be put in order.

@@ -51,6 +51,9 @@ pub struct Accept {
     pub response_information: Option<Text>,
     /// Whether shared subscriptions are served.
     pub shared_subscriptions: bool,
+    /// Whether [`Event::Received`] and [`Event::Released`] are told: for a session that outlives the server, which notes
+    /// each step of `QoS` 2 before its answer leaves.
+    pub tell_steps: bool,
 }
 
 impl Peer {
@@ -144,6 +147,7 @@ impl Connection {
             will,
             inbound: Inbound::default(),
             aliases,
+            tells_steps: accept.tell_steps,
             heard: now,
         }));
     }

@@ -100,10 +100,11 @@ impl Connected {
         Ok(Some(Event::Publish(publish, Some(receipt))))
     }
 
-    pub(super) fn on_pubrel(&mut self, ack: &Ack, output: &mut Output) {
+    pub(super) fn on_pubrel(&mut self, ack: &Ack, output: &mut Output) -> Option<Event> {
         let known = self.session.release(ack.id);
         let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         self.peer.write(output, &Packet::PubComp(Ack::new(ack.id, reason)));
+        (known && self.tells_steps).then_some(Event::Released(ack.id))
     }
 
     /// Sends the answers that no older one holds back `[MQTT-4.6.0-2]`, `[MQTT-4.6.0-3]`.

@@ -84,6 +84,15 @@ pub enum Event {
         /// What the client said.
         reason: ReasonCode,
     },
+    /// The client has the message with this tag and `QoS` 2 (PUBREC); PUBREL is in the output. Only told where
+    /// [`Accept::tell_steps`] asked for it.
+    Received {
+        /// The tag with which it was sent.
+        tag: u64,
+    },
+    /// The client has released the id of a message with `QoS` 2 (PUBREL); PUBCOMP is in the output. Only told where
+    /// [`Accept::tell_steps`] asked for it.
+    Released(PacketId),
 }
 
 /// Why a connection ended.
@@ -153,6 +162,8 @@ struct Connected {
     inbound: Inbound,
     /// For a client that takes topic aliases.
     aliases: Option<Box<Aliases>>,
+    /// The owner wants to know each step of `QoS` 2.
+    tells_steps: bool,
     /// When bytes came last.
     heard: Instant,
 }
@@ -304,10 +315,7 @@ impl Connection {
         let output = &mut self.output;
         match packet {
             Packet::Publish(publish) => connected.on_publish(publish, &self.limits, output),
-            Packet::PubRel(ack) => {
-                connected.on_pubrel(&ack, output);
-                Ok(None)
-            }
+            Packet::PubRel(ack) => Ok(connected.on_pubrel(&ack, output)),
             Packet::PubAck(ack) => connected.on_puback(&ack),
             Packet::PubRec(ack) => connected.on_pubrec(&ack, output),
             Packet::PubComp(ack) => connected.on_pubcomp(&ack),

@@ -7,7 +7,7 @@ use crate::frame::{Frame, Naming, Shape};
 use crate::output::Output;
 use crate::packet::{Ack, Delivery, Packet, PacketId, Qos};
 use crate::reason::ReasonCode;
-use crate::session::Stage;
+use crate::session::{InFlight, Stage};
 
 /// How a message goes to one client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +86,27 @@ impl Connection {
         true
     }
 
+    /// Gives up a message of a continued session that cannot be written again: with `QoS` 1 it is no longer in flight,
+    /// with `QoS` 2 PUBREL is written, so that its id becomes free on both sides. Says what it was; `None` if it is not in
+    /// flight, or waits for PUBCOMP already.
+    pub fn give_up(&mut self, id: PacketId) -> Option<InFlight> {
+        let State::Connected(connected) = &mut self.state else {
+            return None;
+        };
+        let message = connected.session.find(id)?;
+        let to = match message.stage {
+            Stage::PubAck => None,
+            Stage::PubRec => Some(Stage::PubComp),
+            Stage::PubComp => return None,
+        };
+        let moved = connected.session.advance(id, message.stage, to);
+        debug_assert!(moved.is_ok(), "the stage was just read");
+        if to.is_some() {
+            connected.peer.write(&mut self.output, &Packet::PubRel(Ack::new(id, ReasonCode::Success)));
+        }
+        Some(message)
+    }
+
     /// How many messages with `QoS` 1 and 2 may be sent now.
     pub fn window(&self) -> usize {
         match &self.state {
@@ -140,10 +161,14 @@ impl Connected {
             // A refusal ends the exchange [MQTT-4.3.3-4].
             return self.finish(ack, Stage::PubRec);
         }
-        let reason = match self.session.find(ack.id).map(|message| message.stage) {
+        let found = self.session.find(ack.id);
+        let mut received = None;
+        let reason = match found.map(|message| message.stage) {
             Some(Stage::PubRec) => {
                 let moved = self.session.advance(ack.id, Stage::PubRec, Some(Stage::PubComp));
                 debug_assert!(moved.is_ok(), "the stage was just read");
+                received =
+                    found.filter(|_| self.tells_steps).map(|message| Event::Received { tag: message.tag });
                 ReasonCode::Success
             }
             // PUBREC again: PUBREL again.
@@ -152,7 +177,7 @@ impl Connected {
             None => ReasonCode::PacketIdentifierNotFound,
         };
         self.peer.write(output, &Packet::PubRel(Ack::new(ack.id, reason)));
-        Ok(None)
+        Ok(received)
     }
 
     /// Takes a message out of flight. An acknowledgement of nothing is ignored: it may be late.
