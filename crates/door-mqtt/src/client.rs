@@ -9,14 +9,19 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use dovetail_auth::Principal;
-use dovetail_mqtt_proto::{Cause, Closed, Connection, Event, ReasonCode};
+use dovetail_engine::Record;
+use dovetail_mqtt_proto::{Cause, Connection, Event, ReasonCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use crate::Local;
-use crate::connect::Claiming;
+use crate::answer::Refusal;
+use crate::connect::{Claiming, Opening};
 use crate::counters::count;
 use crate::deliver::Told;
+use crate::durable::not_stored;
+use crate::now;
+use crate::open::Opened;
 use crate::serving::Serving;
 use crate::share::is_shared;
 use crate::socket::Socket;
@@ -58,6 +63,8 @@ enum Stage {
     Greeting,
     /// CONNECT was good; the earlier holder of the client id is to go first.
     Claiming(Box<Claiming>),
+    /// The client id is free; its session is read and stored.
+    Opening(Box<Opening>),
     /// Accepted.
     Serving(Box<Serving>),
 }
@@ -122,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             self.keep_time(cx, now);
         }
         let told = self.deliver(cx);
+        self.commit(cx, now);
         let has_written = self.write(cx);
         // What was left for want of room can go on once the output is written.
         has_read || (has_written && (told == Told::Enough || !reads && self.reads()))
@@ -133,9 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             && claiming.claim.poll_held(cx).is_ready()
             && let Stage::Claiming(claiming) = std::mem::replace(&mut self.stage, Stage::Greeting)
         {
-            let serving = claiming.accept(&self.local, &self.principal, &mut self.connection, now);
-            self.stage = Stage::Serving(Box::new(serving));
+            self.stage = Stage::Opening(Box::new(claiming.open(&self.local, &self.principal)));
+        }
+        if let Stage::Opening(opening) = &mut self.stage
+            && let Poll::Ready(opened) = opening.poll(cx)
+            && let Stage::Opening(opening) = std::mem::replace(&mut self.stage, Stage::Greeting)
+        {
             self.deadlines_moved = true;
+            self.accept(*opening, opened, now);
         }
         if let Stage::Serving(serving) = &mut self.stage {
             if let Some(reason) = serving.claim.order(cx) {
@@ -146,6 +159,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             }
             serving.settle_writes(&mut self.connection, cx);
         }
+    }
+
+    fn accept(&mut self, opening: Opening, opened: Result<Opened, Refusal>, now: Instant) {
+        match opened {
+            Ok(opened) => {
+                let serving = opening.accept(opened, &self.local, &self.principal, &mut self.connection, now);
+                self.stage = Stage::Serving(Box::new(serving));
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        count(&self.local.shared.counters.refused);
+        self.connection.refuse(refusal.reason, &refusal.text);
     }
 
     /// Reads what the client sends and handles it. Whether there may be more.
@@ -174,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn reads(&mut self) -> bool {
         let has_room = match &self.stage {
             Stage::Greeting => true,
-            Stage::Claiming(_) => false,
+            Stage::Claiming(_) | Stage::Opening(_) => false,
             Stage::Serving(serving) => serving.writes.have_room(),
         };
         has_room && self.connection.wants_input() && self.connection.output().len() < ANSWER_BYTES
@@ -189,15 +217,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                     let claim = Claiming::new(&self.local, &self.principal, *connect);
                     match claim {
                         Ok(claiming) => self.stage = Stage::Claiming(Box::new(claiming)),
-                        Err(refusal) => {
-                            count(&self.local.shared.counters.refused);
-                            self.connection.refuse(refusal.reason, &refusal.text);
-                        }
+                        Err(refusal) => self.refuse(&refusal),
                     }
                 }
                 (Stage::Serving(serving), event) => serving.on_event(&mut self.connection, event, now),
                 // The protocol lets nothing else happen.
-                (Stage::Greeting | Stage::Claiming(_), _) => self.connection.lost(),
+                (Stage::Greeting | Stage::Claiming(_) | Stage::Opening(_), _) => self.connection.lost(),
             }
         }
         self.connection.keep(input);
@@ -212,9 +237,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let deadline = match &mut self.stage {
             Stage::Serving(serving) => {
                 let progress = serving.keep_time(&mut self.connection, now);
-                [self.connection.next_timeout(), progress].into_iter().flatten().min()
+                [self.connection.next_timeout(), progress, serving.flow_due()].into_iter().flatten().min()
             }
-            Stage::Greeting | Stage::Claiming(_) => self.connection.next_timeout(),
+            Stage::Greeting | Stage::Claiming(_) | Stage::Opening(_) => self.connection.next_timeout(),
         };
         match deadline {
             Some(deadline) => self.timer.arm(deadline, now, cx),
@@ -226,14 +251,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn deliver(&mut self, cx: &mut Context<'_>) -> Told {
         match &mut self.stage {
             Stage::Serving(_) if !self.socket.takes_bytes() => Told::Enough,
+            // What is sent while the disk is waited for would have to wait for it again.
+            Stage::Serving(serving) if serving.is_held() => Told::Everything,
             Stage::Serving(serving) => serving.deliver(&mut self.connection, cx, OUTPUT_BYTES),
-            Stage::Greeting | Stage::Claiming(_) => Told::Everything,
+            Stage::Greeting | Stage::Claiming(_) | Stage::Opening(_) => Told::Everything,
+        }
+    }
+
+    /// Gives to the disk what the output promises.
+    fn commit(&mut self, cx: &mut Context<'_>, now: Instant) {
+        let Stage::Serving(serving) = &mut self.stage else { return };
+        serving.commit(&self.connection, now);
+        if let Poll::Ready(Err(error)) = serving.poll_released(cx) {
+            let (reason, text) = not_stored(&error);
+            if self.socket.takes_bytes() {
+                // Nothing of it has left.
+                self.connection.output().clear();
+                self.connection.disconnect(reason, &text);
+            } else {
+                self.connection.lost();
+            }
+        }
+        if let Some(due) = serving.flow_due() {
+            self.timer.arm(due, now, cx);
         }
     }
 
     /// Whether all output was written, and there was some.
     fn write(&mut self, cx: &mut Context<'_>) -> bool {
         if self.connection.is_closed() || (self.connection.output().is_empty() && self.socket.is_flushed()) {
+            return false;
+        }
+        if matches!(&self.stage, Stage::Serving(serving) if serving.is_held()) {
             return false;
         }
         match self.socket.poll_write(cx, self.connection.output()) {
@@ -246,7 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
-    /// Publishes the will, lets the successor go on, and says what is still to be said.
+    /// Stores the session, publishes the will, lets the successor go on, and says what is still to be said.
     async fn finish(mut self) {
         let mut output = std::mem::take(self.connection.output());
         let closed = self.connection.into_closed();
@@ -256,14 +305,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             tracing::debug!(%violation, "a client broke the protocol");
         }
         let mut socket = self.socket;
-        // What the socket takes at once is said before the will, the rest after it.
-        poll_fn(|cx| {
-            let _ = socket.poll_write(cx, &mut output);
-            Poll::Ready(())
-        })
-        .await;
-        if let Stage::Serving(serving) = self.stage {
-            serving.finish(closed).await;
+        let promises = matches!(&self.stage, Stage::Serving(serving) if serving.promises());
+        if !promises {
+            // What the socket takes at once is said before the will, the rest after it.
+            poll_fn(|cx| {
+                let _ = socket.poll_write(cx, &mut output);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        if let (Stage::Serving(serving), Some(closed)) = (self.stage, closed) {
+            let is_true = serving.end(closed).await;
+            if promises && !is_true {
+                output.clear();
+            }
         }
         let last_words = poll_fn(|cx| {
             std::task::ready!(socket.poll_write(cx, &mut output))?;
@@ -280,23 +335,27 @@ impl Serving {
             Event::Publish(publish, receipt) => self.on_publish(connection, &publish, receipt),
             Event::Subscribe(subscribe) => self.on_subscribe(connection, &subscribe, now),
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(connection, &unsubscribe),
-            // A message that is not acknowledged is told again after a reconnection by its position, not by its tag; and a
-            // clean session ends with its connection.
+            // These matter for a session that outlives the connection. What is not told to the end of a clean one ends with it.
             Event::Delivered { tag, .. } => {
                 if let Some(shares) = self.shares.as_mut().filter(|_| is_shared(tag)) {
                     shares.delivered(tag);
                 }
+                if let Some(kept) = self.kept.as_deref_mut() {
+                    kept.delivered(tag);
+                }
+            }
+            Event::Received { .. } => {
+                if let Some(kept) = self.kept.as_deref_mut() {
+                    kept.owe_flow();
+                }
+            }
+            Event::Released(id) => {
+                if let Some(kept) = self.kept.as_deref_mut() {
+                    kept.owe(Record::delete(kept.names.received(id)));
+                }
             }
             Event::Connect(_) => {}
         }
-    }
-
-    async fn finish(self, closed: Option<Closed>) {
-        let Self { local, principal, writes, feeds, shares, claim, .. } = self;
-        drop((feeds, shares));
-        let will = closed.and_then(|closed| closed.will);
-        crate::will::finish(&local, &principal, writes, will).await;
-        drop(claim);
     }
 }
 
@@ -326,9 +385,4 @@ impl Timer {
             cx.waker().wake_by_ref();
         }
     }
-}
-
-/// The time of the runtime, which tests can stop.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

@@ -1,6 +1,9 @@
 //! CONNECT: who may connect as whom, and what is granted.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use dovetail_auth::Principal;
@@ -10,6 +13,7 @@ use dovetail_mqtt_proto::{Accept, Connect, Connection, ReasonCode, Text, Version
 use crate::Local;
 use crate::answer::Refusal;
 use crate::counters::count;
+use crate::open::{Opened, Wanted, is_plain, open};
 use crate::registry::{Claim, Name};
 use crate::serving::Serving;
 use crate::will;
@@ -17,11 +21,27 @@ use crate::will;
 /// A CONNECT that is good, and waits for its client id.
 pub(crate) struct Claiming {
     pub(crate) claim: Claim,
-    pub(crate) version: Version,
+    asked: Asked,
+    wanted: Wanted,
+}
+
+/// A CONNECT whose client id is held, and whose session is read and stored.
+pub(crate) struct Opening {
+    claim: Claim,
+    asked: Asked,
+    /// `None` for a clean session without a will, for which nothing is read or stored.
+    reading: Option<Reading>,
+}
+
+type Reading = Pin<Box<dyn Future<Output = Result<Opened, Refusal>>>>;
+
+/// What CONNACK answers.
+struct Asked {
+    version: Version,
     /// The id that was made for a client without one.
     assigned: Option<Text>,
-    /// The client asked for a session that outlives the connection, which it does not get.
-    wanted_session: bool,
+    /// The session expiry in seconds that holds, where it is not what the client asked for.
+    lowered: Option<u32>,
 }
 
 impl Claiming {
@@ -30,7 +50,7 @@ impl Claiming {
     /// # Errors
     /// Why it is refused, with a code that CONNACK has.
     pub(crate) fn new(local: &Local, principal: &Principal, connect: Connect) -> Result<Self, Refusal> {
-        let Connect { version, properties, client_id, will, .. } = connect;
+        let Connect { version, clean_start, properties, client_id, will, .. } = connect;
         if properties.authentication_method().is_some() {
             return Err(Refusal::new(ReasonCode::BadAuthenticationMethod, "no extended authentication"));
         }
@@ -49,28 +69,65 @@ impl Claiming {
         };
         let claim = Claim::new(&local.shared, name)
             .ok_or_else(|| Refusal::new(ReasonCode::ServerUnavailable, "the server is stopping"))?;
-        let wanted_session = properties.session_expiry().is_some_and(|expiry| expiry > 0);
-        Ok(Self { claim, version, assigned, wanted_session })
+        let asked_expiry = match version.is_v5() {
+            true => properties.session_expiry().unwrap_or(0),
+            false if clean_start => 0,
+            false => u32::MAX,
+        };
+        let expiry = asked_expiry.min(local.shared.options.session_expiry_seconds());
+        let lowered = (expiry != asked_expiry).then_some(expiry);
+        let wanted = Wanted { version, clean_start, expiry, will };
+        Ok(Self { claim, asked: Asked { version, assigned, lowered }, wanted })
     }
 
-    /// The client id is free: answers, and makes what the connection needs from now on.
+    /// The client id is free: looks for its session.
+    pub(crate) fn open(self, local: &Rc<Local>, principal: &Principal) -> Opening {
+        let Self { claim, asked, wanted } = self;
+        let reading: Option<Reading> = if is_plain(local, claim.name(), &wanted) {
+            None
+        } else {
+            let (local, principal, name) = (Rc::clone(local), principal.clone(), claim.name().clone());
+            Some(Box::pin(open(local, principal, name, wanted)))
+        };
+        Opening { claim, asked, reading }
+    }
+}
+
+impl Opening {
+    /// What the session came to.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Opened, Refusal>> {
+        match &mut self.reading {
+            Some(reading) => reading.as_mut().poll(cx),
+            None => Poll::Ready(Ok(Opened::default())),
+        }
+    }
+
+    /// Answers, and makes what the connection needs from now on.
     pub(crate) fn accept(
-        mut self,
+        self,
+        opened: Opened,
         local: &Rc<Local>,
         principal: &Principal,
         connection: &mut Connection,
         now: Instant,
     ) -> Serving {
+        let Asked { version, assigned, lowered } = self.asked;
+        let Opened { session, is_present, text, kept, will, subscriptions } = opened;
         let accept = Accept {
-            assigned_client_id: self.assigned.take(),
-            // Sessions end with their connection, which is said to whoever asked for more.
-            session_expiry: self.wanted_session.then_some(0),
             shared_subscriptions: true,
+            session,
+            session_present: is_present,
+            assigned_client_id: assigned,
+            session_expiry: lowered,
+            text,
+            tell_steps: kept.is_some(),
             ..Accept::default()
         };
         connection.accept(accept, now);
         count(&local.shared.counters.accepted);
-        Serving::new(self.claim, self.version, local, principal)
+        let mut serving = Serving::new(self.claim, version, (kept, will), local, principal);
+        serving.resume(connection, subscriptions, now);
+        serving
     }
 }
 

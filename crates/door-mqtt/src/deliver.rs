@@ -7,13 +7,16 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use dovetail_engine::{Delivery, EndReason, FeedId, Form, Item};
+use dovetail_engine::{Delivery, EndReason, FeedId, Form, Item, Read};
 use dovetail_model::{Change, Resource};
 use dovetail_mqtt_proto::{Connection, Frame, Outgoing, Qos, ReasonCode, Sent, Version};
 
 use crate::counters::count;
-use crate::feeds::{Kind, Subscription};
+use crate::feeds::Subscription;
+use crate::kept::{Kept, Origin};
+use crate::record::{What, digest};
 use crate::serving::Serving;
+use crate::tracked::Kind;
 use crate::{encode, qos, tracked};
 
 /// How a round of deliveries ended.
@@ -46,6 +49,9 @@ impl Serving {
         loop {
             if connection.output().len() >= limit {
                 return Told::Enough;
+            }
+            if !self.tell_again(connection, limit) {
+                return Told::Everything;
             }
             let (feed, item, told) = match self.feeds.stalled.take() {
                 Some(stalled) => stalled,
@@ -94,25 +100,42 @@ impl Serving {
         let Some(index) = self.feeds.index_of(feed) else { return Telling::Done };
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
         subscription.spoke = true;
+        let told = subscription.told_before(feed, item).map_or(told, |before| told.max(before));
+        let kind = subscription.kind;
+        if matches!(item, Item::Reset { .. }) && self.is_broken(index) {
+            connection
+                .disconnect(ReasonCode::QuotaExceeded, "history is not kept back to the client's position");
+            return Telling::Done;
+        }
         if let Item::End(reason) = item {
             let (reason, text) = end(*reason);
             connection.disconnect(reason, text);
             return Telling::Done;
         }
-        let telling = match subscription.kind {
+        let telling = match kind {
             Kind::Frames => self.tell_frame(connection, index, item),
             Kind::Plain | Kind::Tracked => match item {
                 Item::Change(delivery) => self.tell_changes(connection, index, delivery, told),
                 Item::Resource(resource) => {
                     let frame = encode::contents(self.version, resource);
                     let is_refresh = self.feeds.is_refresh(index, feed);
+                    if is_refresh && !self.is_current(resource) {
+                        // The feed that goes on beside this one tells what is newer, or has told it already.
+                        return Telling::Done;
+                    }
                     self.tell_resource(connection, index, &frame, resource, is_refresh)
                 }
                 _ => self.tell_control(connection, index, item),
             },
         };
-        if let (Item::BaselineEnd(_), Telling::Done) = (item, &telling) {
-            self.feeds.baseline_told(index, feed);
+        if let Telling::Done = &telling {
+            self.feeds.told(index, feed, item);
+            if let Item::BaselineEnd(_) = item {
+                self.feeds.baseline_told(index, feed);
+            }
+            if let Some(kept) = self.kept.as_deref_mut() {
+                kept.moved();
+            }
         }
         telling
     }
@@ -150,7 +173,14 @@ impl Serving {
             let retain = subscription.options.retain_as_published && !matches!(change, Change::Event(_));
             let qos = qos::delivered(change.representation(), subscription.options.qos);
             let outgoing = Outgoing { qos, retain, extra: extra.as_bytes(), tag: 0 };
-            let sent = send(connection, version, bytes, &outgoing);
+            let number = subscription.number;
+            let sent = send_kept(connection, (version, bytes), &outgoing, &mut self.kept, || {
+                // An event that was not kept moves no position.
+                let is_kept = delivery.after != delivery.rev;
+                let digest = digest(change.topic());
+                let what = What::Change { after: delivery.after.number, rev: delivery.rev.number, digest };
+                Origin { subscription: number, what: if is_kept { what } else { What::Nowhere } }
+            });
             self.feeds.scratch = scratch;
             if !self.is_done(sent) {
                 return Telling::Stalled(at);
@@ -178,7 +208,11 @@ impl Serving {
         let retain = is_refresh || subscription.is_first_baseline || subscription.options.retain_as_published;
         let qos = qos::delivered(Some(&resource.representation), subscription.options.qos);
         let outgoing = Outgoing { qos, retain, extra: scratch.as_bytes(), tag: 0 };
-        let sent = send(connection, version, frame, &outgoing);
+        let number = subscription.number;
+        let sent = send_kept(connection, (version, frame), &outgoing, &mut self.kept, || Origin {
+            subscription: number,
+            what: What::Resource { rev: resource.revision, topic: resource.topic.clone() },
+        });
         self.feeds.scratch = scratch;
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
     }
@@ -194,7 +228,11 @@ impl Serving {
             return Telling::Done;
         };
         let bytes = encode::json(version, topic, &payload);
-        let sent = send(connection, version, &bytes, &of_the_server(subscription));
+        let number = subscription.number;
+        let sent =
+            send_kept(connection, (version, &bytes), &of_the_server(subscription), &mut self.kept, || {
+                Origin { subscription: number, what: found_by(item) }
+            });
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
     }
 
@@ -203,8 +241,20 @@ impl Serving {
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
         let Some((topic, payload)) = tracked::frame(item, head) else { return Telling::Done };
         let bytes = encode::json(version, &topic, &payload);
-        let sent = send(connection, version, &bytes, &of_the_server(subscription));
+        let number = subscription.number;
+        let sent =
+            send_kept(connection, (version, &bytes), &of_the_server(subscription), &mut self.kept, || {
+                Origin { subscription: number, what: found_by(item) }
+            });
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
+    }
+
+    /// Whether a resource is still what it was.
+    fn is_current(&self, resource: &Resource) -> bool {
+        let shard = &self.local.shard;
+        let read = shard.policy().authorize(&self.principal, Read::Resource(resource.topic.clone()));
+        let view = read.map(|read| shard.read(read));
+        view.is_ok_and(|view| view.resource().is_some_and(|now| now.revision == resource.revision))
     }
 
     /// Whether a message needs nothing more.
@@ -237,6 +287,36 @@ pub(crate) fn send(
     match Frame::new(version, bytes) {
         Some(frame) => connection.send(&frame, outgoing),
         None => Sent::TooLarge,
+    }
+}
+
+/// As [`send`], for a session that may outlive the connection: what is in flight is kept.
+#[inline]
+fn send_kept(
+    connection: &mut Connection,
+    (version, bytes): (Version, &Bytes),
+    outgoing: &Outgoing<'_>,
+    kept: &mut Option<Box<Kept>>,
+    origin: impl FnOnce() -> Origin,
+) -> Sent {
+    match (Frame::new(version, bytes), kept) {
+        (Some(frame), None) => connection.send(&frame, outgoing),
+        (Some(frame), Some(kept)) => kept.send(connection, &frame, outgoing, origin),
+        (None, _) => Sent::TooLarge,
+    }
+}
+
+/// By what an item is found again that is one message.
+fn found_by(item: &Item) -> What {
+    match item {
+        Item::BaselineBegin(rev) => What::Begin(rev.number),
+        Item::Resource(resource) => What::Resource { rev: resource.revision, topic: resource.topic.clone() },
+        Item::BaselineEnd(rev) => What::Synced(rev.number),
+        Item::Change(Delivery { after, rev, .. }) if after != rev => {
+            What::Change { after: after.number, rev: rev.number, digest: 0 }
+        }
+        Item::Progress { after, rev } => What::Progress { after: after.number, rev: rev.number },
+        Item::Change(_) | Item::Reset { .. } | Item::End(_) => What::Nowhere,
     }
 }
 

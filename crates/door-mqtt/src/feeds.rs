@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use dovetail_engine::{FeedId, Item, Subscriber};
+use dovetail_engine::{Delivery, FeedId, Item, Subscriber};
 use dovetail_mqtt_proto::{PropertiesBuf, SubscribeOptions};
 use slab::Slab;
+
+use crate::record::Place;
+use crate::tracked::Kind;
 
 /// The feeds of one connection.
 pub(crate) struct Feeds {
@@ -26,6 +29,10 @@ pub(crate) struct Feeds {
 /// How one subscription is told.
 pub(crate) struct Subscription {
     pub(crate) filter: Box<str>,
+    /// By which a session's records know it.
+    pub(crate) number: u32,
+    /// How far it is told, but for an item that stalled.
+    pub(crate) place: Place,
     pub(crate) feed: FeedId,
     /// Tells the current state once more, because the client subscribed again.
     pub(crate) refresh: Option<FeedId>,
@@ -39,15 +46,15 @@ pub(crate) struct Subscription {
     pub(crate) spoke: bool,
 }
 
-/// What a subscription's messages say.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Kind {
-    /// Contents only.
-    Plain,
-    /// Contents with positions as user properties, and control messages.
-    Tracked,
-    /// Whole items as JSON.
-    Frames,
+impl Subscription {
+    /// How many changes of an item the client was told before its session was continued.
+    pub(crate) fn told_before(&self, feed: FeedId, item: &Item) -> Option<usize> {
+        let (rev, changes) = self.place.within.filter(|_| feed == self.feed)?;
+        match item {
+            Item::Change(delivery) if delivery.rev.number == rev => Some(changes.into()),
+            _ => None,
+        }
+    }
 }
 
 impl Feeds {
@@ -96,6 +103,48 @@ impl Feeds {
         }
     }
 
+    /// How far everything is told, by number. A feed that has nothing more to tell has told everything up to now, which a
+    /// tracked client would have to be told, and no other.
+    pub(crate) fn places(&mut self) -> Vec<(u32, Place)> {
+        let Self { subscriber, subscriptions, stalled, .. } = self;
+        let mut places: Vec<_> = subscriptions
+            .iter_mut()
+            .map(|(_, told)| {
+                let mut place = told.place;
+                place.refresh |= told.refresh.is_some();
+                match stalled {
+                    Some((feed, item, count)) if *feed == told.feed => {
+                        if let (Item::Change(delivery), 1..) = (item, *count) {
+                            place.within = Some((delivery.rev.number, *count as u16));
+                        }
+                    }
+                    _ if told.kind == Kind::Plain && place.told.is_some() => {
+                        if let Some(Item::Progress { rev, .. }) = subscriber.progress(told.feed) {
+                            place.told = Some(rev.number);
+                            told.place.told = place.told;
+                        }
+                    }
+                    _ => {}
+                }
+                (told.number, place)
+            })
+            .collect();
+        places.sort_unstable_by_key(|(number, _)| *number);
+        places
+    }
+
+    /// An item of a feed was told to its end.
+    pub(crate) fn told(&mut self, index: usize, feed: FeedId, item: &Item) {
+        let Some(told) = self.subscriptions.get_mut(index).filter(|told| told.feed == feed) else { return };
+        match item {
+            Item::Change(Delivery { rev, .. }) | Item::BaselineEnd(rev) | Item::Progress { rev, .. } => {
+                told.place = Place::up_to(rev.number);
+            }
+            Item::BaselineBegin(rev) => told.place = Place::with_state(rev.number, told.kind),
+            Item::Reset { .. } | Item::Resource(_) | Item::End(_) => {}
+        }
+    }
+
     /// Whether the feed only tells the state again.
     pub(crate) fn is_refresh(&self, index: usize, feed: FeedId) -> bool {
         self.subscriptions.get(index).is_some_and(|told| told.refresh == Some(feed))
@@ -108,11 +157,13 @@ impl Feeds {
         self.stalled = self.stalled.take().filter(|(stalled, ..)| *stalled != feed);
     }
 
-    pub(crate) fn add(&mut self, told: Subscription) {
+    /// Adds a subscription, and says where it is.
+    pub(crate) fn add(&mut self, told: Subscription) -> usize {
         let (filter, feed) = (told.filter.clone(), told.feed);
         let index = self.subscriptions.insert(told);
         self.by_filter.insert(filter, index);
         self.by_feed.insert(feed, index);
+        index
     }
 
     pub(crate) fn remove(&mut self, filter: &str) -> bool {

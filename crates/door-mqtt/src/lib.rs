@@ -10,19 +10,28 @@
 //!
 //! What a user sees is in `docs/mqtt.md`.
 
+mod again;
 mod answer;
 mod client;
 mod connect;
 mod counters;
 mod deliver;
+mod durable;
 mod encode;
+mod end;
 mod feeds;
+mod keeper;
+mod kept;
+mod lifecycle;
+mod open;
 mod publish;
 mod qos;
+mod record;
 mod registry;
 mod serving;
 mod share;
 mod socket;
+mod store;
 mod subscribe;
 mod tracked;
 mod will;
@@ -34,13 +43,14 @@ use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dovetail_auth::Principal;
-use dovetail_engine::Shard;
+use dovetail_engine::{Engine, Shard};
 use dovetail_model::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use keeper::Keeper;
 use registry::Registry;
 
 /// Bytes of a packet beyond its payload: topic, properties, lengths.
@@ -63,6 +73,10 @@ pub struct Options {
     pub subscriptions: usize,
     /// The longest silence of a tracked subscription.
     pub progress: Duration,
+    /// The longest time that a session outlives its connection.
+    pub session_expiry: Duration,
+    /// Sessions that outlive their connections.
+    pub sessions: usize,
 }
 
 impl Default for Options {
@@ -74,11 +88,17 @@ impl Default for Options {
             send_maximum: 256,
             subscriptions: limits::SUBSCRIPTIONS,
             progress: limits::PROGRESS,
+            session_expiry: limits::SESSION_EXPIRY,
+            sessions: limits::SESSIONS,
         }
     }
 }
 
 impl Options {
+    fn session_expiry_seconds(&self) -> u32 {
+        u32::try_from(self.session_expiry.as_secs()).unwrap_or(u32::MAX)
+    }
+
     fn protocol_limits(&self) -> dovetail_mqtt_proto::Limits {
         dovetail_mqtt_proto::Limits {
             connect_timeout: self.connect_timeout,
@@ -100,6 +120,7 @@ pub struct Door(Arc<Shared>);
 struct Shared {
     options: Options,
     registry: Registry,
+    keeper: Keeper,
     counters: Counters,
     groups: share::Groups,
 }
@@ -121,6 +142,7 @@ impl Door {
         Self(Arc::new(Shared {
             options,
             registry: Registry::default(),
+            keeper: Keeper::default(),
             counters: Counters::default(),
             groups: share::Groups::default(),
         }))
@@ -130,6 +152,16 @@ impl Door {
     pub fn local(&self, shard: Shard) -> LocalDoor {
         let read_buffer = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
         LocalDoor(Rc::new(Local { shared: Arc::clone(&self.0), shard, read_buffer }))
+    }
+
+    /// Takes in the sessions that an earlier server left in the journal of `engine`. Once, before anything is published.
+    pub fn recover(&self, engine: &Engine) {
+        keeper::recover(&self.0.keeper, engine);
+    }
+
+    /// Sessions that outlive their connections, with a connection or without.
+    pub fn sessions(&self) -> usize {
+        self.0.keeper.sessions()
     }
 
     /// Ends all connections with *server shutting down*, and refuses new ones.
@@ -154,6 +186,11 @@ impl Door {
 }
 
 impl LocalDoor {
+    /// Looks after sessions without a connection, until it is dropped. On one shard of the server, as a local task.
+    pub async fn keep(&self) {
+        keeper::keep(Rc::clone(&self.0)).await;
+    }
+
     /// Serves one connection of `principal` until it ends, its will included. Runs as one local task of the shard.
     pub fn serve<S>(&self, stream: S, principal: Principal) -> impl Future<Output = ()> + use<S>
     where
@@ -161,4 +198,9 @@ impl LocalDoor {
     {
         client::Life::Open(client::Client::new(Rc::clone(&self.0), stream, principal))
     }
+}
+
+/// The time of the runtime, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }

@@ -19,18 +19,25 @@ use dovetail_model::limits::{
     CONTENT_TYPE_BYTES, IDEMPOTENCY_KEY_BYTES, USER_PROPERTIES, USER_PROPERTIES_BYTES,
 };
 use dovetail_model::{Metadata, Representation, Revision, Topic};
-use dovetail_mqtt_proto::{Connection, Properties, PropertiesBuf, Property, Publish, ReasonCode, Receipt};
+use dovetail_mqtt_proto::{
+    Connection, Delivery, Properties, PropertiesBuf, Property, Publish, ReasonCode, Receipt,
+};
 
 use crate::answer::{Outcome, Refusal, of_denied, of_write_error};
 use crate::counters::count;
 use crate::qos;
 use crate::serving::Serving;
+use crate::store;
 use crate::writes::WaitingEvent;
 
 /// User properties that tell the server something. They are not part of the resource.
 const IF_MATCH: &str = "if-match";
 const IF_NONE_MATCH: &str = "if-none-match";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Messages with `QoS` 2 that a client of a session may have sent and not released. With MQTT 5 the receive maximum is
+/// the lower limit.
+const RECEIVED_IDS: usize = 1024;
 
 /// What a message asks for.
 pub(crate) enum Request {
@@ -47,7 +54,7 @@ impl Serving {
         receipt: Option<Receipt>,
     ) {
         let policy = self.local.shard.policy();
-        let request = to_request(publish, self.writes.publisher, self.local.shared.options.payload_bytes);
+        let request = self.to_durable_request(connection, publish);
         let authorized = request.and_then(|request| match request {
             Request::Write(write) => {
                 let write = policy.authorize(&self.principal, write).map_err(|denied| of_denied(&denied))?;
@@ -65,6 +72,34 @@ impl Serving {
             Ok(Permitted::Event(event)) => self.on_event_message(connection, event, receipt),
             Err(refusal) => self.refuse(connection, receipt, &refusal),
         }
+    }
+
+    /// What a message asks for, as durable as its sender and those who wait for it need.
+    fn to_durable_request(&self, connection: &Connection, publish: &Publish) -> Result<Request, Refusal> {
+        let limit = self.local.shared.options.payload_bytes;
+        let request = to_request(publish, self.writes.publisher, limit)?;
+        if let (Some(kept), Delivery::ExactlyOnce(id)) = (self.kept.as_deref(), publish.delivery) {
+            // That it was taken is stored with it, so that it is not taken again after a crash [MQTT-4.3.3-10].
+            let received = connection.session().map_or(0, |session| session.received().len());
+            if received + self.writes.pending.len() >= RECEIVED_IDS {
+                let text = format!("a client has at most {RECEIVED_IDS} messages that it has not released");
+                return Err(Refusal::new(ReasonCode::QuotaExceeded, text));
+            }
+            let mut write = match request {
+                Request::Write(write) => write,
+                Request::Event(event) => event_to_write(event),
+            };
+            write.records.push(store::mark(kept.names.received(id)));
+            return Ok(Request::Write(write));
+        }
+        Ok(match request {
+            Request::Event(event)
+                if publish.delivery != Delivery::AtMostOnce && self.local.shard.is_awaited(&event.topic) =>
+            {
+                Request::Write(event_to_write(event))
+            }
+            request => request,
+        })
     }
 
     fn on_event_message(
@@ -150,6 +185,12 @@ fn accept(connection: &mut Connection, receipt: Option<Receipt>) {
     if let Some(receipt) = receipt {
         connection.answer_publish(receipt, ReasonCode::Success, "");
     }
+}
+
+/// An event that is kept until those who wait for it have it.
+pub(crate) fn event_to_write(event: EventPublish) -> Write {
+    let EventPublish { topic, representation, time_to_live, publisher } = event;
+    Write { publisher, ..Write::one(topic, Verb::Publish { representation, time_to_live }) }
 }
 
 /// What a message asks for.

@@ -62,6 +62,14 @@ pub(crate) struct Claim {
     orders_seen: Option<u64>,
 }
 
+impl Name {
+    /// Who publishes by this id, as the journal knows it: the same after a reconnection and a restart.
+    pub(crate) fn publisher(&self) -> PublisherId {
+        let Self { principal, client_id } = self;
+        PublisherId(Fingerprint::new().field(principal.as_bytes()).field(client_id.as_bytes()).finish())
+    }
+}
+
 impl Registry {
     /// Tells everybody to go, now and from now on.
     pub(crate) fn shut_down(&self) {
@@ -112,10 +120,22 @@ impl Claim {
         })
     }
 
-    /// Who publishes by this id, as the journal knows it: the same after a reconnection and a restart.
-    pub(crate) fn publisher(&self) -> PublisherId {
-        let Name { principal, client_id } = &self.name;
-        PublisherId(Fingerprint::new().field(principal.as_bytes()).field(client_id.as_bytes()).finish())
+    /// Claims `name` if nobody holds it or waits for it, for the server's own work; it holds at once.
+    pub(crate) fn vacant(shared: &Arc<Shared>, name: &Name) -> Option<Self> {
+        let mut holders = shared.registry.lock();
+        if holders.stopping || holders.by_name.contains_key(name) {
+            return None;
+        }
+        let holder = Arc::new(Holder::default());
+        holders.by_name.insert(name.clone(), Arc::clone(&holder));
+        drop(holders);
+        let (shared, name) = (Arc::clone(shared), name.clone());
+        Some(Self { shared, name, holder, predecessor: None, listener: None, orders_seen: None })
+    }
+
+    /// What is held.
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
     }
 
     /// Ready when the predecessor has gone.

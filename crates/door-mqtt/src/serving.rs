@@ -7,8 +7,10 @@ use dovetail_mqtt_proto::Version;
 
 use crate::Local;
 use crate::feeds::Feeds;
+use crate::kept::Kept;
 use crate::registry::Claim;
 use crate::share::Shares;
+use crate::store::Names;
 use crate::writes::Writes;
 
 /// What an accepted connection has.
@@ -20,18 +22,31 @@ pub(crate) struct Serving {
     pub(crate) feeds: Feeds,
     /// Its parts of groups, once it has any.
     pub(crate) shares: Option<Box<Shares>>,
+    /// What is kept for a session that outlives the connection.
+    pub(crate) kept: Option<Box<Kept>>,
+    /// Where the will is stored, if there is one.
+    pub(crate) will: Option<Names>,
     pub(crate) claim: Claim,
 }
 
 impl Serving {
-    pub(crate) fn new(claim: Claim, version: Version, local: &Rc<Local>, principal: &Principal) -> Self {
+    /// A connection whose session, if it has one, is not told on yet.
+    pub(crate) fn new(
+        claim: Claim,
+        version: Version,
+        (kept, will): (Option<Box<Kept>>, Option<Names>),
+        local: &Rc<Local>,
+        principal: &Principal,
+    ) -> Self {
         Self {
             local: Rc::clone(local),
             principal: principal.clone(),
             version,
-            writes: Writes::new(claim.publisher()),
+            writes: Writes::new(claim.name().publisher()),
             feeds: Feeds::new(local.shard.subscriber(principal.clone())),
             shares: None,
+            kept,
+            will,
             claim,
         }
     }

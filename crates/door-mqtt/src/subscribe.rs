@@ -10,10 +10,12 @@ use dovetail_mqtt_proto::{
 };
 
 use crate::answer::{Refusal, of_denied};
-use crate::feeds::{Kind, Subscription as Told};
+use crate::durable::NewSubscription;
+use crate::feeds::Subscription as Told;
+use crate::record::Place;
 use crate::serving::Serving;
 use crate::share::Shares;
-use crate::tracked::{self, FRAMES};
+use crate::tracked::{self, FRAMES, Kind};
 
 /// What a SUBSCRIBE says about all its filters.
 struct Common {
@@ -63,6 +65,7 @@ impl Serving {
     /// The client gives up subscriptions.
     pub(crate) fn on_unsubscribe(&mut self, connection: &mut Connection, unsubscribe: &Unsubscribe) {
         let reasons = unsubscribe.filters.iter().map(|filter| {
+            self.forget_subscription(filter.as_str());
             let existed = self.feeds.remove(filter.as_str())
                 || self.shares.as_mut().is_some_and(|shares| shares.remove(filter.as_str()));
             if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
@@ -84,7 +87,9 @@ impl Serving {
                 let text = "a part of the messages of a group has no position";
                 return Err(Refusal::new(ReasonCode::ImplementationSpecificError, text));
             }
-            return self.subscribe_shared(connection, name, options, &common.identifier).map_err(for_suback);
+            let number = self.keep_shared(name, options, &common.identifier);
+            let joined = self.subscribe_shared(connection, name, options, &common.identifier, number);
+            return joined.map_err(for_suback);
         }
         let kind = match (name.strip_prefix(FRAMES), common.since) {
             (Some(_), _) => Kind::Frames,
@@ -103,11 +108,24 @@ impl Serving {
             (None, RetainHandling::SendIfNew) if existing.is_some() => Start::Now,
             (None, RetainHandling::Send | RetainHandling::SendIfNew) => Start::Baseline,
         };
+        let head = self.local.shard.head();
         let feed = self.open(name, options, start)?;
         // The new feed is there before the old one goes, so that nothing falls between them.
+        let identifier = &common.identifier;
+        let number =
+            self.keep_subscription(&NewSubscription { filter: name, options, identifier, kind, start, head });
+        self.forget_subscription(name);
         self.feeds.remove(name);
+        let place = match start {
+            Start::Now => Place::up_to(head.number),
+            Start::After(revision) if revision.epoch == head.epoch => Place::up_to(revision.number),
+            Start::Baseline => Place::with_state(head.number, kind),
+            Start::After(_) => Place::BASELINE,
+        };
         self.feeds.add(Told {
             filter: name.into(),
+            number,
+            place,
             feed,
             refresh: None,
             options,
@@ -149,30 +167,34 @@ impl Serving {
         options: SubscribeOptions,
         common: &Common,
     ) -> Result<Qos, Refusal> {
-        let filter = self.feeds.subscriptions[index].filter.clone();
-        let refresh = if options.retain_handling == RetainHandling::Send {
-            let filter = to_filter(&filter)?;
-            Some(self.open_with(filter, Mode::Latest, Events::Ignore, false, Start::Baseline)?)
-        } else {
-            None
-        };
+        if options.retain_handling == RetainHandling::Send {
+            self.refresh(index)?;
+        }
         let told = &mut self.feeds.subscriptions[index];
-        told.options = options;
+        let before = std::mem::replace(&mut told.options, options);
         told.identifier.clone_from(&common.identifier);
-        let replaced = match refresh {
-            Some(refresh) => told.refresh.replace(refresh),
-            None => None,
-        };
-        if let Some(refresh) = refresh {
-            self.feeds.by_feed.insert(refresh, index);
-        }
-        if let Some(replaced) = replaced {
-            self.feeds.end_feed(replaced);
-        }
+        self.keep_change(index, before);
         Ok(options.qos)
     }
 
-    fn open(&mut self, name: &str, options: SubscribeOptions, start: Start) -> Result<FeedId, Refusal> {
+    /// Tells the state of a subscription once more.
+    pub(crate) fn refresh(&mut self, index: usize) -> Result<(), Refusal> {
+        let filter = to_filter(&self.feeds.subscriptions[index].filter)?;
+        let refresh = self.open_with(filter, Mode::Latest, Events::Ignore, false, Start::Baseline)?;
+        let replaced = self.feeds.subscriptions[index].refresh.replace(refresh);
+        self.feeds.by_feed.insert(refresh, index);
+        if let Some(replaced) = replaced {
+            self.feeds.end_feed(replaced);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn open(
+        &mut self,
+        name: &str,
+        options: SubscribeOptions,
+        start: Start,
+    ) -> Result<FeedId, Refusal> {
         let filter = to_filter(name.strip_prefix(FRAMES).unwrap_or(name))?;
         // What may be lost is dropped, what may not be lost ends the subscription when it cannot be kept.
         let events = if options.qos == Qos::AtMostOnce { Events::Drop } else { Events::End };

@@ -24,6 +24,17 @@ const RESET: &str = "$feed/reset";
 /// The user property of SUBSCRIBE that makes its subscriptions tracked.
 const SINCE: &str = "since";
 
+/// What a subscription's messages say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// Contents only.
+    Plain,
+    /// Contents with positions as user properties, and control messages.
+    Tracked,
+    /// Whole items as JSON.
+    Frames,
+}
+
 /// From where a tracked subscription starts; `None` for a plain one.
 ///
 /// # Errors

@@ -1,17 +1,16 @@
 //! The will: what is published for a client that went away without a word.
 //!
-//! Sessions end with their connection, so a will delay ends at once too and the will is published when the connection ends
-//! (§3.1.3.2.2). It takes the way of every other message, rights included.
+//! A will is stored before CONNACK, so that it is published even if the server goes first. It is published in the commit
+//! that deletes it there: once, or never. Its delay counts from the end of the connection, and the end of the session ends it
+//! `[MQTT-3.1.3-9]`.
 
 use dovetail_auth::Principal;
-use dovetail_engine::PublisherId;
+use dovetail_engine::{PublisherId, Write};
 use dovetail_mqtt_proto::{Delivery, PacketId, Publish, Qos, Will};
 
 use crate::Local;
-use crate::answer::{Outcome, Refusal, of_denied, of_write_error};
-use crate::counters::count;
-use crate::publish::{Request, to_request};
-use crate::writes::Writes;
+use crate::answer::{Refusal, of_denied};
+use crate::publish::{Request, event_to_write, to_request};
 
 /// Whether the will could be published now.
 ///
@@ -27,42 +26,14 @@ pub(crate) fn check(local: &Local, principal: &Principal, will: &Will) -> Result
     .map_err(|denied| of_denied(&denied))
 }
 
-/// Waits for what the client itself has written, then publishes its will.
-pub(crate) async fn finish(local: &Local, principal: &Principal, writes: Writes, will: Option<Will>) {
-    let publisher = writes.publisher;
-    writes.finish(&local.shard).await;
-    let Some(will) = will else { return };
-    match publish(local, principal, publisher, &will).await {
-        Ok(()) => count(&local.shared.counters.wills),
-        Err(refusal) => {
-            count(&local.shared.counters.writes_refused);
-            tracing::warn!(topic = will.topic.as_str(), reason = %refusal.reason, refusal.text, "a will is not published");
-        }
-    }
-}
-
-async fn publish(
-    local: &Local,
-    principal: &Principal,
-    publisher: PublisherId,
-    will: &Will,
-) -> Result<(), Refusal> {
-    let policy = local.shard.policy();
+/// The write that publishes a will: exactly once, so an event is kept like a change.
+///
+/// # Errors
+/// Why it cannot be published.
+pub(crate) fn to_write(local: &Local, will: &Will, publisher: PublisherId) -> Result<Write, Refusal> {
     match to_request(&message(will), publisher, local.shared.options.payload_bytes)? {
-        Request::Write(write) => {
-            let write = policy.authorize(principal, write).map_err(|denied| of_denied(&denied))?;
-            local.shard.submit(write).await.map(drop).map_err(|error| match of_write_error(&error) {
-                Outcome::Refused(refusal) => refusal,
-                Outcome::Unknown(text) => {
-                    Refusal::new(dovetail_mqtt_proto::ReasonCode::UnspecifiedError, text)
-                }
-            })
-        }
-        Request::Event(event) => {
-            let event = policy.authorize(principal, event).map_err(|denied| of_denied(&denied))?;
-            local.shard.publish(event).await;
-            Ok(())
-        }
+        Request::Write(write) => Ok(write),
+        Request::Event(event) => Ok(event_to_write(event)),
     }
 }
 

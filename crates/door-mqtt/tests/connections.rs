@@ -34,7 +34,7 @@ fn connack_says_the_limits() {
         assert_eq!(ack.properties.receive_maximum(), Some(64));
         assert_eq!(ack.properties.topic_alias_maximum(), Some(16));
         assert_eq!(ack.properties.maximum_packet_size(), Some((1 << 20) + (16 << 10)));
-        assert_eq!(ack.properties.session_expiry(), Some(0), "sessions end with their connection for now");
+        assert_eq!(ack.properties.session_expiry(), None, "what is asked for is granted");
         assert_eq!(ack.properties.shared_available(), None, "they are");
         assert!(ack.properties.assigned_client_id().is_some_and(|id| id.starts_with("auto-")));
         let (_client, ack) = world.connected(connect(V3, "three")).await;

@@ -64,8 +64,31 @@ impl Shard {
         }
         match mode {
             Mode::Latest => Ok(self.newest_states(&changes, &tree)),
-            Mode::Every => self.every_entry(&changes, &tree).await,
+            // Which events are in the journal depends on who waits for them: they are not what changed.
+            Mode::Every => self.every_entry(&changes, &tree, tree.revision(), false).await,
         }
+    }
+
+    /// Reads the entries of the journal after a position and up to the number `until`, the events that were kept included:
+    /// what a feed with [`Mode::Every`] told, whatever the mode of the request says.
+    ///
+    /// # Errors
+    /// As [`Shard::changes`].
+    pub async fn entries(
+        &self,
+        changes: Authorized<Changes>,
+        until: u64,
+    ) -> Result<ChangePage, ChangesError> {
+        let tree = self.inner().core.published.tree();
+        let since = changes.request().since;
+        let head = self.head().epoch.at(tree.revision());
+        if since.epoch != head.epoch {
+            return Err(ChangesError::Gone { reason: ResetReason::OtherEpoch, head });
+        }
+        if is_too_old(since.number, Mode::Every, &tree, self.inner()) {
+            return Err(ChangesError::Gone { reason: ResetReason::TooOld, head });
+        }
+        self.every_entry(&changes, &tree, until.min(tree.revision()), true).await
     }
 
     fn newest_states(&self, changes: &Authorized<Changes>, tree: &Tree) -> ChangePage {
@@ -89,10 +112,12 @@ impl Shard {
         &self,
         changes: &Authorized<Changes>,
         tree: &Tree,
+        until: u64,
+        with_events: bool,
     ) -> Result<ChangePage, ChangesError> {
         let mut page = Page::new(self, changes, tree);
         let mut read_to = changes.request().since.number;
-        while read_to < tree.revision() {
+        while read_to < until {
             let reader = self.inner().core.history.clone();
             let read = tokio::task::spawn_blocking(move || reader.read(read_to, HISTORY_BYTES)).await;
             let commits = match read {
@@ -112,20 +137,19 @@ impl Shard {
                 Err(_) => return Err(ChangesError::Failed),
             };
             for commit in commits {
-                if commit.number > tree.revision() {
-                    return Ok(page.finish(tree.revision()));
+                if commit.number > until {
+                    return Ok(page.finish(until));
                 }
                 read_to = commit.number;
-                // Which events are in the journal depends on who waits for them: they are not what changed.
                 let changes = commit.changes.into_iter();
-                let states = changes.filter(|change| !matches!(change, Change::Event(_)));
-                let visible = states.filter(|change| page.sees(change.topic())).collect();
+                let wanted = changes.filter(|change| with_events || !matches!(change, Change::Event(_)));
+                let visible = wanted.filter(|change| page.sees(change.topic())).collect();
                 if !page.add(read_to, visible) {
                     return Ok(page.finish(read_to));
                 }
             }
         }
-        Ok(page.finish(tree.revision()))
+        Ok(page.finish(until))
     }
 }
 

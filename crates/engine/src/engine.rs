@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use dovetail_auth::Policy;
 use dovetail_journal::{Journal, JournalReader};
-use dovetail_model::{Revision, limits};
+use dovetail_model::{Revision, UnixMillis, limits};
 
 use crate::admit::Queue;
 use crate::apply::Published;
@@ -148,6 +148,11 @@ impl Engine {
     /// The head: the revision of the newest commit that everybody can see.
     pub fn head(&self) -> Revision {
         self.0.published.head()
+    }
+
+    /// The time, as everything in the engine sees it.
+    pub fn now(&self) -> UnixMillis {
+        self.0.clock.now()
     }
 
     /// The oldest position after which every journal entry can still be told.

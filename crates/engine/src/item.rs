@@ -86,7 +86,7 @@ pub struct Message(Kept);
 #[derive(Clone, Debug)]
 enum Kept {
     Live(Arc<Entry>, usize),
-    Past(Change),
+    Past(Change, u64),
 }
 
 impl Message {
@@ -94,7 +94,7 @@ impl Message {
     pub fn change(&self) -> &Change {
         match &self.0 {
             Kept::Live(entry, index) => &entry.changes()[*index],
-            Kept::Past(change) => change,
+            Kept::Past(change, _) => change,
         }
     }
 
@@ -102,7 +102,15 @@ impl Message {
     pub fn forms(&self) -> Option<&Forms> {
         match &self.0 {
             Kept::Live(entry, index) => Some(entry.change_forms(*index)),
-            Kept::Past(_) => None,
+            Kept::Past(..) => None,
+        }
+    }
+
+    /// The number of the commit that it is part of; `None` for an event that is not in the journal.
+    pub fn number(&self) -> Option<u64> {
+        match &self.0 {
+            Kept::Live(entry, _) => (!entry.is_event).then_some(entry.number),
+            Kept::Past(_, number) => Some(*number),
         }
     }
 }
@@ -114,7 +122,7 @@ impl Delivery {
             Message(match &self.body {
                 Body::Live(entry, None) => Kept::Live(entry.share(), index),
                 Body::Live(entry, Some(picked)) => Kept::Live(entry.share(), usize::from(picked[index])),
-                Body::Past(changes) => Kept::Past(changes[index].clone()),
+                Body::Past(changes) => Kept::Past(changes[index].clone(), self.rev.number),
             })
         })
     }

@@ -16,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use dovetail_auth::{Authorized, Policy, Principal};
-use dovetail_model::{Event, Revision};
+use dovetail_model::{Event, Revision, UnixMillis};
 use slab::Slab;
 
 use crate::Core;
@@ -85,6 +85,11 @@ impl Shard {
     /// The head: the revision of the newest commit that everybody can see.
     pub fn head(&self) -> Revision {
         self.0.core.published.head()
+    }
+
+    /// The time, as everything in the engine sees it.
+    pub fn now(&self) -> UnixMillis {
+        self.0.core.clock.now()
     }
 
     /// The engine that the shard belongs to.

@@ -49,6 +49,8 @@ pub const RECEIVE_MAXIMUM: u16 = 64;
 pub const SUBSCRIPTIONS: usize = 1_000;
 /// The longest session expiry that is granted.
 pub const SESSION_EXPIRY: Duration = Duration::from_hours(168);
+/// MQTT sessions that outlive their connections.
+pub const SESSIONS: usize = 100_000;
 /// How long the journal keeps history.
 pub const HISTORY_AGE: Duration = Duration::from_hours(24);
 /// Revisions that the journal keeps whatever their age.

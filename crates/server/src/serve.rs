@@ -71,6 +71,7 @@ impl Server {
             payload_bytes: config.engine.payload_bytes,
             ..dovetail_door_mqtt::Options::default()
         });
+        mqtt.recover(&engine);
         let shards = start_shards(config, &engine, &mqtt, &drain).map_err(StartError::Threads)?;
         let mut acceptors = JoinSet::new();
         for listener in listeners {
@@ -136,11 +137,15 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
     };
     let http = dovetail_door_http::Shared::new(engine.clone(), http, Some(metrics));
     let (engine, draining, mqtt) = (engine.clone(), drain.draining(), mqtt.clone());
-    Shards::start(config.shards, options, drain.draining(), counters, move |_| {
+    Shards::start(config.shards, options, drain.draining(), counters, move |index| {
         let shard = engine.shard();
-        Doors {
-            http: dovetail_door_http::Door::new(shard.clone(), Arc::clone(&http), draining.clone()),
-            mqtt: mqtt.local(shard),
+        let http = dovetail_door_http::Door::new(shard.clone(), Arc::clone(&http), draining.clone());
+        let mqtt = mqtt.local(shard);
+        if index == 0 {
+            // One of them looks after the sessions of all.
+            let mqtt = mqtt.clone();
+            tokio::task::spawn_local(async move { mqtt.keep().await });
         }
+        Doors { http, mqtt }
     })
 }

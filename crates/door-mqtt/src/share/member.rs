@@ -18,6 +18,8 @@ use super::{Admitted, Candidate, Key, SharedGroup};
 use crate::answer::{Refusal, of_denied};
 use crate::counters::count;
 use crate::deliver::{Told, send};
+use crate::kept::{Kept, Origin};
+use crate::record::{What, digest};
 use crate::serving::Serving;
 use crate::{encode, qos};
 
@@ -66,6 +68,8 @@ struct Joined {
     options: SubscribeOptions,
     /// The subscription identifier, encoded.
     identifier: PropertiesBuf,
+    /// By which a session's records know it.
+    number: u32,
 }
 
 /// A message that the client has not acknowledged.
@@ -132,7 +136,13 @@ impl Shares {
     }
 
     /// Sends one message. What the client does not take is done with, unless it may take it later.
-    fn send(&mut self, connection: &mut Connection, version: Version, parcel: &Parcel) -> Sent {
+    fn send(
+        &mut self,
+        connection: &mut Connection,
+        version: Version,
+        parcel: &Parcel,
+        kept: Option<&mut Kept>,
+    ) -> Sent {
         let Parcel { member, serial, message } = parcel;
         // Messages for a subscription that was given up are out of the inbox.
         let Some(joined) = self.joined.get(member) else { return Sent::NotConnected };
@@ -154,6 +164,15 @@ impl Shares {
             Sent::Written(id) => {
                 joined.group.sent(*member, *serial, qos);
                 if id.is_some() {
+                    if let Some(kept) = kept {
+                        let (topic, subscription) = (change.topic(), joined.number);
+                        let what = message.number().map_or(What::Nowhere, |rev| What::Change {
+                            after: rev,
+                            rev,
+                            digest: digest(topic),
+                        });
+                        kept.sent_for_group(&outgoing, Origin { subscription, what });
+                    }
                     let group = Arc::clone(&joined.group);
                     self.flights.insert(Flight { member: *member, serial: *serial, group });
                 }
@@ -186,6 +205,7 @@ impl Serving {
         name: &str,
         options: SubscribeOptions,
         identifier: &PropertiesBuf,
+        number: u32,
     ) -> Result<Qos, Refusal> {
         let shared = split_shared(name)
             .ok_or_else(|| Refusal::new(ReasonCode::TopicFilterInvalid, "no shared subscription"))?;
@@ -204,6 +224,7 @@ impl Serving {
             && let Some(joined) = shares.joined.get_mut(member)
         {
             (joined.options, joined.identifier) = (options, identifier.clone());
+            joined.number = number;
             joined.group.regrant(*member, options.qos);
             return Ok(options.qos);
         }
@@ -216,7 +237,7 @@ impl Serving {
         };
         let key = Key { name: shared.name.into(), filter: shared.filter.into() };
         let Admitted { group, member, needs_home } = self.local.shared.groups.join(key, candidate);
-        let joined = Joined { group: Arc::clone(&group), options, identifier: identifier.clone() };
+        let joined = Joined { group: Arc::clone(&group), options, identifier: identifier.clone(), number };
         shares.by_filter.insert(name.into(), member);
         shares.joined.insert(member, joined);
         if needs_home {
@@ -247,7 +268,7 @@ impl Serving {
                 return Told::Everything;
             }
             let Some(parcel) = shares.inbox.take() else { return Told::Everything };
-            match shares.send(connection, self.version, &parcel) {
+            match shares.send(connection, self.version, &parcel, self.kept.as_deref_mut()) {
                 Sent::WindowFull => {
                     shares.inbox.lock().parcels.push_front(parcel);
                     return Told::Everything;

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,27 +40,40 @@ pub struct World {
     pub journal: MemoryControl,
     pub hand: Arc<AtomicU64>,
     pub running: Running,
+    options: Options,
 }
 
 /// Runs `script` with a fresh engine and door on a runtime like a shard's.
 pub fn with_door<F: Future<Output = ()>>(options: Options, script: impl FnOnce(World) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let options_of_journal =
-            MemoryOptions { epoch: Some(Epoch::from_random(7)), ..MemoryOptions::default() };
-        let journal = MemoryJournal::new(options_of_journal).unwrap();
-        let control = journal.control();
-        let (clock, hand) = Clock::manual(1_800_000_000_000);
-        let recovered = Recovery::new().finish().unwrap();
-        let engine_options = dovetail_engine::Options::default();
-        let (engine, running) =
-            Engine::start(Journal::from(journal), recovered, Policy::loopback(), clock, engine_options)
-                .unwrap();
-        let shard = engine.shard();
-        let door = Door::new(options);
-        let local = door.local(shard.clone());
-        script(World { engine, shard, door, local, journal: control, hand, running }).await;
+        let journal = MemoryJournal::new(journal_options()).unwrap();
+        script(World::start(journal, Recovery::new(), 1_800_000_000_000, options)).await;
     });
+}
+
+/// Like [`with_door`], with a journal that keeps so many bytes of history.
+pub fn with_short_history<F: Future<Output = ()>>(bytes: usize, script: impl FnOnce(World) -> F) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, async {
+        let journal = MemoryOptions { history_bytes_max: bytes, ..journal_options() };
+        let journal = MemoryJournal::new(journal).unwrap();
+        script(World::start(journal, Recovery::new(), 1_800_000_000_000, Options::default())).await;
+    });
+}
+
+fn journal_options() -> MemoryOptions {
+    MemoryOptions { epoch: Some(Epoch::from_random(7)), ..MemoryOptions::default() }
+}
+
+/// A CONNECT that goes on with a session, or begins one, which outlives the connection by `expiry` seconds. Before MQTT 5 it
+/// is as long as the server likes.
+pub fn session(version: Version, client_id: &str, expiry: u32) -> Connect {
+    let properties = match version {
+        V5 => properties(&[Property::SessionExpiry(expiry)]),
+        _ => Properties::NONE,
+    };
+    Connect { clean_start: false, keep_alive: 0, properties, ..connect(version, client_id) }
 }
 
 /// Like [`with_door`], with the options that a server has.
@@ -117,6 +130,46 @@ pub fn retained(topic: &str, payload: &str, delivery: Delivery) -> Publish {
 }
 
 impl World {
+    fn start(journal: MemoryJournal, recovery: Recovery, now: u64, options: Options) -> Self {
+        let control = journal.control();
+        let (clock, hand) = Clock::manual(now);
+        let recovered = recovery.finish().unwrap();
+        let engine_options = dovetail_engine::Options::default();
+        let (engine, running) =
+            Engine::start(Journal::from(journal), recovered, Policy::loopback(), clock, engine_options)
+                .unwrap();
+        let shard = engine.shard();
+        let door = Door::new(options.clone());
+        door.recover(&engine);
+        let local = door.local(shard.clone());
+        let keeper = local.clone();
+        tokio::task::spawn_local(async move { keeper.keep().await });
+        Self { engine, shard, door, local, journal: control, hand, running, options }
+    }
+
+    /// The server that finds what this one has on its disk now: this one was killed at this moment. It goes on, but nobody
+    /// can tell: what it does from now on is not on that disk.
+    pub fn killed(&self) -> Self {
+        let mut recovery = Recovery::new();
+        let journal = MemoryJournal::open(self.journal.image(), journal_options(), &mut recovery).unwrap();
+        Self::start(journal, recovery, self.hand.load(Ordering::SeqCst), self.options.clone())
+    }
+
+    /// Lets time pass, for the server and on the wall.
+    pub async fn pass(&self, time: Duration) {
+        self.hand.fetch_add(time.as_millis() as u64, Ordering::SeqCst);
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    /// Names of the records that the door keeps, below its area.
+    pub fn records(&self) -> Vec<String> {
+        let read = Read::Select(Filter::new("$dovetail/mqtt/#").unwrap());
+        let view = self.shard.read(self.shard.policy().authorize(&Principal::server(), read).unwrap());
+        view.select(None).map(|record| record.topic.as_str()["$dovetail/mqtt/".len()..].to_owned()).collect()
+    }
+
     /// A client that has sent nothing yet.
     pub fn open(&self, version: Version) -> Client {
         let (ours, theirs) = tokio::io::duplex(PIPE);
@@ -274,6 +327,34 @@ impl Client {
         reason
     }
 
+    /// The next packets until the answer to a ping, which are messages. They are not acknowledged.
+    pub async fn messages(&mut self) -> Vec<Publish> {
+        self.send(&Packet::PingReq).await;
+        let mut messages = Vec::new();
+        loop {
+            match self.next().await {
+                Packet::Publish(publish) => messages.push(publish),
+                Packet::PingResp => return messages,
+                other => panic!("no message: {other:?}"),
+            }
+        }
+    }
+
+    /// The next messages, exactly so many. They are not acknowledged.
+    pub async fn take(&mut self, count: usize) -> Vec<Publish> {
+        let mut messages = Vec::new();
+        for _ in 0..count {
+            messages.push(self.message().await);
+        }
+        assert_eq!(self.messages().await, []);
+        messages
+    }
+
+    pub async fn puback(&mut self, message: &Publish) {
+        let id = message.delivery.id().unwrap();
+        self.send(&Packet::PubAck(Ack::new(id, ReasonCode::Success))).await;
+    }
+
     /// Closes the pipe without a word.
     pub fn vanish(&mut self) {
         self.stream = None;
@@ -288,6 +369,15 @@ impl Client {
     pub async fn ping(&mut self) {
         self.send(&Packet::PingReq).await;
         assert_eq!(self.next().await, Packet::PingResp);
+    }
+
+    /// Takes and acknowledges what the server says of a tracked subscription that begins.
+    pub async fn ping_after_control(&mut self) {
+        for message in self.messages().await {
+            assert!(message.topic.as_str().starts_with("$feed/"), "{message:?}");
+            self.puback(&message).await;
+        }
+        self.ping().await;
     }
 
     pub fn id(&mut self) -> PacketId {

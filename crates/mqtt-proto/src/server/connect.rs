@@ -49,6 +49,8 @@ pub struct Accept {
     pub session_expiry: Option<u32>,
     /// Below which topics the client may expect answers, said if it asks (§3.2.2.3.15).
     pub response_information: Option<Text>,
+    /// Words for people, or none; MQTT 5 only.
+    pub text: &'static str,
     /// Whether shared subscriptions are served.
     pub shared_subscriptions: bool,
     /// Whether [`Event::Received`] and [`Event::Released`] are told: for a session that outlives the server, which notes
@@ -215,6 +217,7 @@ impl Connection {
             (!accept.shared_subscriptions).then_some(Property::SharedAvailable(false)),
             accept.server_keep_alive.map(Property::ServerKeepAlive),
             information.map(|information| Property::ResponseInformation(information.as_str())),
+            Some(Property::ReasonString(accept.text)).filter(|_| !accept.text.is_empty()),
         ];
         for property in properties.into_iter().flatten() {
             // Numbers, and an id that is a text already: nothing here can be too long.
