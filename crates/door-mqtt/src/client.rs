@@ -34,6 +34,9 @@ const ANSWER_BYTES: usize = 256 << 10;
 const ROUNDS: usize = 4;
 /// How long the last bytes of a connection may take to leave.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a client that was told the end may take to close too. What it was about to send would be answered with a reset
+/// otherwise, and a client that is told of the reset first never reads why the connection ended.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A connection while it lives, and then what is to be done about its end.
 ///
@@ -325,7 +328,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             socket.poll_shutdown(cx)
         });
         // A client that does not take them has gone.
-        let _ = tokio::time::timeout(LAST_WORDS, last_words).await;
+        let said = tokio::time::timeout(LAST_WORDS, last_words).await;
+        if matches!(said, Ok(Ok(()))) {
+            let _ = tokio::time::timeout(LINGER, poll_fn(|cx| socket.poll_end(cx))).await;
+        }
     }
 }
 

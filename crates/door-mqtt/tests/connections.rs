@@ -9,9 +9,11 @@ use common::{
 };
 use dovetail_door_mqtt::Options;
 use dovetail_mqtt_proto::{
-    Connect, Delivery, Packet, Properties, Property, Qos, ReasonCode, Text, Version, Will,
+    Connect, Decoder, Delivery, Packet, Properties, Property, Qos, ReasonCode, Role, Text, Version, Will,
 };
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 fn with_will(version: Version, client_id: &str, topic: &str, retain: bool) -> Connect {
     let will = Will {
@@ -226,5 +228,67 @@ fn a_broken_protocol_ends_the_connection_with_its_code() {
             assert_eq!(client.end().await, reason);
         }
         assert_eq!(world.door.counters().read().violations, 2);
+    });
+}
+
+/// A client that sends many messages at once, and the acknowledgements of their acknowledgements as it reads these, was told
+/// of a reset before it came to read why the connection ended.
+#[test]
+fn a_client_that_still_sends_reads_to_the_end_why_it_is_closed() {
+    with_plain_door(|world| async move {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let local = world.local.clone();
+        let served = tokio::task::spawn_local(async move { local.serve(stream, common::who()).await });
+        let mut bytes = Vec::new();
+        Packet::Connect(Box::new(connect(V5, "eager"))).write(&mut bytes, V5).unwrap();
+        // One more than the receive maximum.
+        for number in 1..=65 {
+            let message = publish("eager", "x", Delivery::ExactlyOnce(id(number)));
+            Packet::Publish(message).write(&mut bytes, V5).unwrap();
+        }
+        client.write_all(&bytes).await.unwrap();
+        let mut decoder = Decoder::new(Role::Client(V5), u32::MAX);
+        let (mut reason, mut buffer) = (None, [0; 64]);
+        loop {
+            let count = client.read(&mut buffer).await.unwrap();
+            if count == 0 {
+                break;
+            }
+            let mut input = &buffer[..count];
+            while let Some(packet) = decoder.next(&mut input).unwrap() {
+                match packet {
+                    Packet::PubRec(ack) => {
+                        let mut bytes = Vec::new();
+                        Packet::PubRel(ack).write(&mut bytes, V5).unwrap();
+                        client.write_all(&bytes).await.unwrap();
+                        tokio::task::yield_now().await;
+                    }
+                    Packet::Disconnect(bye) => reason = Some(bye.reason),
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(reason, Some(ReasonCode::ReceiveMaximumExceeded));
+        drop(client);
+        // The server waits for the client to close, and no longer.
+        served.await.unwrap();
+    });
+}
+
+#[test]
+fn a_client_that_does_not_close_is_not_waited_for_long() {
+    with_plain_door(|world| async move {
+        let (mut client, stream) = tokio::io::duplex(1024);
+        let local = world.local.clone();
+        let served = tokio::task::spawn_local(async move { local.serve(stream, common::who()).await });
+        client.write_all(b"no CONNECT").await.unwrap();
+        let begun = std::time::Instant::now();
+        assert_eq!(client.read(&mut [0; 64]).await.unwrap(), 0);
+        assert!(begun.elapsed() < Duration::from_millis(900), "it is told at once");
+        served.await.unwrap();
+        let passed = begun.elapsed();
+        assert!(passed >= Duration::from_millis(900) && passed < Duration::from_secs(3), "{passed:?}");
     });
 }

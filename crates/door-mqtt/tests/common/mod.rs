@@ -45,7 +45,7 @@ pub struct World {
 
 /// Runs `script` with a fresh engine and door on a runtime like a shard's.
 pub fn with_door<F: Future<Output = ()>>(options: Options, script: impl FnOnce(World) -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let journal = MemoryJournal::new(journal_options()).unwrap();
         script(World::start(journal, Recovery::new(), 1_800_000_000_000, options)).await;
