@@ -6,7 +6,8 @@
 //! * [`http`], [`mqtt`]: small blocking clients that can also misbehave.
 //! * [`watch`]: turns what the clients receive into [`frame::Frame`]s.
 //! * [`frame`], [`log`], [`validator`]: what a feed said, what happened, and whether the first tells the second.
-//! * [`load`]: writers that record what they meant, what was acknowledged, and what they cannot know.
+//! * [`load`], [`record`]: writers, in a process of their own, that record what they mean to do before they do it, what was
+//!   acknowledged, and what they cannot know.
 //! * [`process`]: a child process whose output is read as it comes.
 //! * [`tools`]: other people's clients.
 //! * [`pages`]: the commands in the documentation.
@@ -21,6 +22,7 @@ pub mod mqtt;
 pub mod pages;
 pub mod process;
 pub mod random;
+pub mod record;
 pub mod server;
 pub mod tools;
 pub mod validator;

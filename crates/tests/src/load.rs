@@ -1,5 +1,5 @@
-//! Writers that record what they meant to do, what the server said to it, and what they cannot know; and the check that
-//! the log agrees.
+//! Writers that record what they mean to do, what the server said to it, and what they cannot know; and the check that
+//! the log agrees. [`Recorder`] runs them in a process of their own.
 //!
 //! Every value is written once only, and every path that is deleted is written once before and never again, so that the
 //! log can be searched for each of them.
@@ -7,13 +7,17 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::frame::{Effect, Position};
 use crate::http::Http;
 use crate::log::Log;
 use crate::mqtt::{Connect, Mqtt, Publish, Version, pair, user};
+use crate::process::Process;
 use crate::random::Random;
+use crate::record::{self, Record};
 
 /// The first level of everything written here.
 pub const PREFIX: &str = "load";
@@ -21,6 +25,9 @@ pub const PREFIX: &str = "load";
 const KEYS: u64 = 20;
 /// Changes of one batch.
 const BATCH: u64 = 3;
+
+/// How long writers may take to see that their server has gone.
+const RECORDER_PATIENCE: Duration = Duration::from_secs(20);
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,12 +76,16 @@ pub const MIXED: [Way; 8] = [
 
 /// A writer with its own paths.
 #[derive(Debug)]
-pub struct Writer {
+pub struct Writer<'a> {
     name: String,
     way: Way,
     random: Random,
+    record: &'a Record,
     count: u64,
-    history: Vec<Act>,
+    /// Attempts that were acknowledged.
+    acknowledged: u64,
+    /// Whether the last attempt had an answer that says what became of it.
+    is_certain: bool,
     /// A path that was written for being deleted next.
     doomed: Option<String>,
 }
@@ -142,49 +153,41 @@ pub struct Tally {
     pub unknown_lost: u64,
 }
 
-impl Writer {
+impl<'a> Writer<'a> {
     /// A writer; `name` is a level of its paths and must be its alone in a log.
-    pub fn new(name: &str, way: Way, random: Random) -> Self {
-        Self { name: name.to_owned(), way, random, count: 0, history: Vec::new(), doomed: None }
+    pub fn new(name: &str, way: Way, random: Random, record: &'a Record) -> Self {
+        let name = name.to_owned();
+        Self { name, way, random, record, count: 0, acknowledged: 0, is_certain: true, doomed: None }
     }
 
-    /// What it did so far.
-    pub fn history(&self) -> &[Act] {
-        &self.history
+    /// How many of its attempts were acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
-    /// Whether any write was acknowledged.
-    pub fn was_acknowledged(&self) -> bool {
-        self.history.iter().any(|act| matches!(act.verdict, Verdict::Done(_)))
-    }
-
-    /// Writes until the connection breaks, `stop` is set, or an answer leaves open what happened.
+    /// Writes until the connection breaks, or an answer leaves open what happened.
     ///
     /// # Errors
-    /// Why the connection broke; what was under way is then in the history as unknown.
-    pub fn run(&mut self, address: SocketAddr, stop: &AtomicBool) -> io::Result<()> {
+    /// Why the connection broke; what was under way is then recorded as unknown.
+    pub fn run(&mut self, address: SocketAddr) -> io::Result<()> {
         // What is not known may have been deleted.
         self.doomed = None;
+        self.is_certain = true;
         match self.way {
             Way::Rest | Way::Batch => {
                 let mut http = Http::connect(address)?;
-                while !self.is_over(stop) {
+                while self.is_certain {
                     self.rest(&mut http)?;
                 }
             }
             Way::Mqtt(version, qos) => {
                 let mut mqtt = Mqtt::connect(address, &Connect::new(version))?;
-                while !self.is_over(stop) {
+                while self.is_certain {
                     self.mqtt(&mut mqtt, version, qos)?;
                 }
             }
         }
         Ok(())
-    }
-
-    fn is_over(&self, stop: &AtomicBool) -> bool {
-        let open = self.history.last().is_some_and(|act| act.verdict == Verdict::Unknown);
-        open || stop.load(Ordering::Relaxed)
     }
 
     fn rest(&mut self, http: &mut Http) -> io::Result<()> {
@@ -195,14 +198,16 @@ impl Writer {
         let target = format!("/{}", act.path);
         let mut headers = vec![("content-type", "text/plain")];
         headers.extend(refuse.then_some(("if-match", "\"00000001.1\"")));
-        let at = self.intend(vec![act.clone()]);
-        let answer = match &act.effect {
-            Effect::Put(bytes) | Effect::Event(bytes) => http.request("PUT", &target, &headers, Some(bytes)),
-            Effect::Delete => http.request("DELETE", &target, &headers, None),
-        }?;
-        let revision = answer.header("etag").or_else(|| answer.header("dovetail-revision"));
-        self.settle(at, of_status(answer.status, revision));
-        Ok(())
+        self.attempt(std::slice::from_ref(&act), || {
+            let answer = match &act.effect {
+                Effect::Put(bytes) | Effect::Event(bytes) => {
+                    http.request("PUT", &target, &headers, Some(bytes))
+                }
+                Effect::Delete => http.request("DELETE", &target, &headers, None),
+            }?;
+            let revision = answer.header("etag").or_else(|| answer.header("dovetail-revision"));
+            Ok(of_status(answer.status, revision))
+        })
     }
 
     fn batch(&mut self, http: &mut Http) -> io::Result<()> {
@@ -218,29 +223,27 @@ impl Writer {
             })
             .collect();
         let body = serde_json::json!({ "writes": writes }).to_string();
-        let at = self.intend(acts);
         let headers = [("content-type", "application/json")];
-        let answer = http.request("POST", "/-/batch", &headers, Some(body.as_bytes()))?;
-        self.settle(at, of_status(answer.status, answer.header("dovetail-revision")));
-        Ok(())
+        self.attempt(&acts, || {
+            let answer = http.request("POST", "/-/batch", &headers, Some(body.as_bytes()))?;
+            Ok(of_status(answer.status, answer.header("dovetail-revision")))
+        })
     }
 
     fn mqtt(&mut self, mqtt: &mut Mqtt, version: Version, qos: u8) -> io::Result<()> {
         let (act, refuse) = self.choose();
-        let refuse = refuse && version == Version::V5;
         let payload = match &act.effect {
             Effect::Put(bytes) | Effect::Event(bytes) => bytes.as_slice(),
             Effect::Delete => &[],
         };
         let mut message = Publish::put(&act.path, payload, qos);
-        if refuse {
+        if refuse && version == Version::V5 {
             message.properties.push(pair("if-match", "00000001.1"));
         }
-        let at = self.intend(vec![act]);
-        let answer = mqtt.publish(&message)?;
-        let revision = user(&answer.properties, "rev").and_then(number);
-        self.settle(at, of_reason(answer.reason, revision));
-        Ok(())
+        self.attempt(&[act], || {
+            let answer = mqtt.publish(&message)?;
+            Ok(of_reason(answer.reason, user(&answer.properties, "rev").and_then(number)))
+        })
     }
 
     /// The next write, and whether it shall carry a precondition that fails.
@@ -267,18 +270,59 @@ impl Writer {
         Act { path, effect: Effect::Put(value), verdict: Verdict::Unknown }
     }
 
-    /// Notes the acts as unknown before anything is sent; gives where they are in the history.
-    fn intend(&mut self, acts: Vec<Act>) -> usize {
-        let at = self.history.len();
-        self.history.extend(acts);
-        at
+    /// Records what is meant, does it, and records what came of it.
+    fn attempt(&mut self, acts: &[Act], send: impl FnOnce() -> io::Result<Verdict>) -> io::Result<()> {
+        let number = self.record.intend(&self.name, acts)?;
+        let answer = send();
+        let verdict = *answer.as_ref().unwrap_or(&Verdict::Unknown);
+        self.record.settle(number, verdict)?;
+        self.is_certain = verdict != Verdict::Unknown;
+        self.acknowledged += u64::from(matches!(verdict, Verdict::Done(_)));
+        answer.map(drop)
+    }
+}
+
+/// The writers of a mixed load in a process of their own, with a log of their own: what they know does not depend on
+/// memory that a test may lose.
+#[derive(Debug)]
+pub struct Recorder {
+    process: Process,
+    path: PathBuf,
+}
+
+impl Recorder {
+    /// Starts `program`, which calls [`record_mixed_load`], on the server at `address`. The log is a new file at `path`, and
+    /// the names of the writers begin with `name`.
+    pub fn start(program: &str, address: SocketAddr, path: &Path, name: &str, random: &mut Random) -> Self {
+        let mut command = Command::new(program);
+        command.arg(address.to_string()).arg(path).arg(name).arg(random.bits().to_string());
+        Self { process: Process::start(&mut command), path: path.to_path_buf() }
     }
 
-    fn settle(&mut self, at: usize, verdict: Verdict) {
-        for act in &mut self.history[at..] {
-            act.verdict = verdict;
+    /// Waits until all writers have ended, which they do when their connections break, and gives what they recorded.
+    pub fn histories(mut self) -> Vec<Vec<Act>> {
+        match self.process.wait(RECORDER_PATIENCE) {
+            Some(status) if status.success() => record::read(&self.path).unwrap(),
+            other => panic!("the recorder: {other:?}\n{}", self.process.output()),
         }
     }
+}
+
+/// Runs the writers of a mixed load until their connections break: the whole of the recorder's program.
+///
+/// # Errors
+/// When the log cannot be made.
+pub fn record_mixed_load(address: SocketAddr, path: &Path, name: &str, seed: u64) -> io::Result<()> {
+    let record = Record::create(path)?;
+    let mut random = Random::new(seed);
+    std::thread::scope(|scope| {
+        for (index, way) in MIXED.iter().enumerate() {
+            let mut writer = Writer::new(&format!("{name}w{index}"), *way, random.fork(), &record);
+            // How it ended is in the log.
+            scope.spawn(move || drop(writer.run(address)));
+        }
+    });
+    Ok(())
 }
 
 fn of_status(status: u16, revision: Option<&str>) -> Verdict {

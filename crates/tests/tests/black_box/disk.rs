@@ -2,11 +2,11 @@
 //! all that was.
 
 use std::process::Command;
-use std::sync::atomic::AtomicBool;
 
 use dovetail_tests::http::Http;
 use dovetail_tests::load::{self, MIXED, Writer};
 use dovetail_tests::random::Random;
+use dovetail_tests::record::{self, Record};
 use dovetail_tests::server::Setup;
 use dovetail_tests::{tools, watch};
 
@@ -42,28 +42,21 @@ fn fail(place: &std::path::Path, call: &str, error: &str, when: u64, random: &mu
         server.expect_in_log(expected);
     }
     let address = server.address();
-    let never = AtomicBool::new(false);
-    let mut writers: Vec<Writer> = MIXED
-        .iter()
-        .enumerate()
-        .map(|(index, way)| Writer::new(&format!("w{index}"), *way, random.fork()))
-        .collect();
-    std::thread::scope(|scope| {
-        for writer in &mut writers {
-            scope.spawn(|| writer.run(address, &never));
-        }
-    });
+    let records = tempfile::tempdir().unwrap();
+    let [early_path, late_path] = ["early", "late"].map(|name| records.path().join(name));
+    load::record_mixed_load(address, &early_path, "", random.bits()).unwrap();
     // What was not answered stays open; whatever comes after it must not be acknowledged either.
-    let mut late = Writer::new("late", MIXED[0], random.fork());
-    let _ = late.run(address, &never);
-    assert!(!late.was_acknowledged(), "acknowledged after {call} failed with {error}: {:?}", late.history());
+    let record = Record::create(&late_path).unwrap();
+    let mut late = Writer::new("late", MIXED[0], random.fork(), &record);
+    let _ = late.run(address);
+    assert_eq!(late.acknowledged(), 0, "acknowledged after {call} failed with {error}");
     let read = Http::connect(address).unwrap().get("/%23").unwrap();
     assert_eq!(read.status, 200, "what is there can still be read: {}", read.text());
     drop(server);
     let server = Setup::on(place).start();
     let log = watch::extend(server.address(), None).unwrap();
-    writers.push(late);
-    let tally = load::verify(&log, 0, writers.iter().map(Writer::history)).unwrap();
+    let histories = [early_path, late_path].map(|path| record::read(&path).unwrap()).concat();
+    let tally = load::verify(&log, 0, histories.iter().map(Vec::as_slice)).unwrap();
     assert!(tally.done > 0, "failed before anything was written: {call} {when}");
 }
 

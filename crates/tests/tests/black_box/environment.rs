@@ -1,6 +1,9 @@
-//! How long the long tests are; `xtask/src/prove.rs` sets what makes them longer.
+//! How long the long tests are (`xtask/src/prove.rs` sets what makes them longer), and where our own programs are.
 
 use std::time::{Duration, Instant};
+
+/// The program that writes and records.
+pub(crate) const RECORDER: &str = env!("CARGO_BIN_EXE_recorder");
 
 /// How many cases to run, and until when to start another.
 #[derive(Debug)]

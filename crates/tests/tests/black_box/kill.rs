@@ -2,18 +2,17 @@
 //! nothing is applied twice, and no subscriber was told what is not so.
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dovetail_tests::frame::{Frame, Position};
-use dovetail_tests::load::{self, MIXED, Tally, Writer};
+use dovetail_tests::load::{self, Act, Recorder, Tally};
 use dovetail_tests::log::Log;
 use dovetail_tests::random::Random;
 use dovetail_tests::server::{Server, Setup};
 use dovetail_tests::validator::{Mode, Validator};
 use dovetail_tests::watch::{self, Door, Watch};
 
-use crate::environment::Length;
+use crate::environment::{Length, RECORDER};
 
 /// A server has to be ready again within this.
 const RESTART: Duration = Duration::from_secs(2);
@@ -33,7 +32,7 @@ struct Subscriber {
 
 #[test]
 fn nothing_is_lost_and_nothing_is_invented() {
-    let place = tempfile::tempdir().unwrap();
+    let (place, records) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut random = Random::from_environment();
     let mut cycles = Length::of("DOVETAIL_KILL_CYCLES", 30);
     let mut subscribers = [
@@ -49,10 +48,13 @@ fn nothing_is_lost_and_nothing_is_invented() {
     for cycle in cycles.by_ref() {
         let (server, now) = restart(place.path(), log.take(), &mut subscribers);
         let before = now.head();
-        let writers = load_and_kill(server, cycle, &mut random, &mut subscribers);
+        let record = records.path().join(format!("cycle-{cycle}"));
+        let recorder =
+            Recorder::start(RECORDER, server.address(), &record, &format!("c{cycle}"), &mut random);
+        let histories = kill(server, recorder, &mut random, &mut subscribers);
         // Started once more only to see what the kill has left.
         let (_server, now) = restart(place.path(), Some(now), &mut []);
-        let found = load::verify(&now, before, writers.iter().map(Writer::history)).unwrap();
+        let found = load::verify(&now, before, histories.iter().map(Vec::as_slice)).unwrap();
         tally.done += found.done;
         tally.refused += found.refused;
         tally.unknown_applied += found.unknown_applied;
@@ -78,32 +80,19 @@ fn restart(place: &Path, log: Option<Log>, subscribers: &mut [Subscriber]) -> (S
 }
 
 /// Lets everybody write until a random moment, and kills the server at it.
-fn load_and_kill(
+fn kill(
     mut server: Server,
-    cycle: u64,
+    recorder: Recorder,
     random: &mut Random,
     subscribers: &mut [Subscriber],
-) -> Vec<Writer> {
-    let address = server.address();
-    let mut writers: Vec<Writer> = MIXED
-        .iter()
-        .enumerate()
-        .map(|(index, way)| Writer::new(&format!("c{cycle}w{index}"), *way, random.fork()))
-        .collect();
-    let never = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for writer in &mut writers {
-            // Every writer ends when its connection breaks, which is what the kill does to it.
-            scope.spawn(|| writer.run(address, &never));
-        }
-        // tidy: allow(sleep) the random moment is what is tested
-        std::thread::sleep(random.between(EARLIEST, LATEST));
-        server.kill();
-    });
+) -> Vec<Vec<Act>> {
+    // tidy: allow(sleep) the random moment is what is tested
+    std::thread::sleep(random.between(EARLIEST, LATEST));
+    server.kill();
     for subscriber in subscribers {
         subscriber.disconnect();
     }
-    writers
+    recorder.histories()
 }
 
 /// At the end: the server at rest, every subscriber at the head with the right state, and the whole history the same as

@@ -1,24 +1,23 @@
 //! Told to stop in the middle of a load: it ends in time and well, says good-bye, and loses nothing.
 
 use std::io::ErrorKind;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use dovetail_tests::http::Http;
-use dovetail_tests::load::{self, MIXED, Writer};
+use dovetail_tests::load::{self, Recorder};
 use dovetail_tests::mqtt::{Connect, Mqtt, Packet, Version};
 use dovetail_tests::random::Random;
 use dovetail_tests::server::Setup;
 use dovetail_tests::watch;
 
-use crate::environment::Length;
+use crate::environment::{Length, RECORDER};
 
 /// The time from the signal to the end.
 const DRAIN: Duration = Duration::from_secs(10);
 
 #[test]
 fn an_orderly_stop_under_load_loses_nothing() {
-    let place = tempfile::tempdir().unwrap();
+    let (place, records) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut random = Random::from_environment();
     let mut cycles = Length::of("DOVETAIL_STOP_CYCLES", 5);
     let mut log = None;
@@ -26,26 +25,18 @@ fn an_orderly_stop_under_load_loses_nothing() {
         let mut server = Setup::on(place.path()).start();
         let address = server.address();
         let before = watch::extend(address, log.take()).unwrap();
-        let mut writers: Vec<Writer> = MIXED
-            .iter()
-            .enumerate()
-            .map(|(index, way)| Writer::new(&format!("s{cycle}w{index}"), *way, random.fork()))
-            .collect();
-        let never = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            for writer in &mut writers {
-                scope.spawn(|| writer.run(address, &never));
-            }
-            // tidy: allow(sleep) the random moment is what is tested
-            std::thread::sleep(random.between(Duration::from_millis(50), Duration::from_millis(400)));
-            server.terminate();
-            let status = server.wait(DRAIN).expect("ends in time");
-            assert_eq!(status.code(), Some(0), "{}", server.log());
-        });
+        let record = records.path().join(format!("cycle-{cycle}"));
+        let recorder = Recorder::start(RECORDER, address, &record, &format!("s{cycle}"), &mut random);
+        // tidy: allow(sleep) the random moment is what is tested
+        std::thread::sleep(random.between(Duration::from_millis(50), Duration::from_millis(400)));
+        server.terminate();
+        let status = server.wait(DRAIN).expect("ends in time");
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        let histories = recorder.histories();
         let head = before.head();
         let server = Setup::on(place.path()).start();
         let after = watch::extend(server.address(), Some(before)).unwrap();
-        let tally = load::verify(&after, head, writers.iter().map(Writer::history)).unwrap();
+        let tally = load::verify(&after, head, histories.iter().map(Vec::as_slice)).unwrap();
         assert!(tally.done > 0, "nothing was tested: {tally:?}");
         log = Some(after);
     }
