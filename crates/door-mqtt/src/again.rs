@@ -13,6 +13,7 @@ use dovetail_mqtt_proto::{PacketId, PropertiesBuf, Property, Version, split_shar
 
 use crate::Local;
 use crate::encode;
+use crate::expiry::Lifespan;
 use crate::record::{Flight, Subscribed, What, digest};
 use crate::tracked::{self, FRAMES, Kind};
 
@@ -24,6 +25,8 @@ const PAGE: u64 = 1024;
 pub(crate) struct Again {
     pub(crate) id: PacketId,
     pub(crate) bytes: Bytes,
+    /// What it lives for, if it has an end. A message that was on its way is delivered even then.
+    pub(crate) life: Option<Lifespan>,
     pub(crate) retain: bool,
     pub(crate) extra: PropertiesBuf,
 }
@@ -79,8 +82,8 @@ impl Finder<'_> {
                 let mut delivery = self.delivery(flight.subscription, name, *rev).await?;
                 delivery.after = self.epoch.at(*after);
                 if kind != Kind::Frames {
-                    let bytes = self.change(&delivery, *digest, kind, &mut extra)?;
-                    return Some(Again { id: flight.id, bytes, retain: flight.retain, extra });
+                    let (bytes, life) = self.change(&delivery, *digest, kind, &mut extra)?;
+                    return Some(Again { id: flight.id, bytes, life, retain: flight.retain, extra });
                 }
                 Item::Change(delivery)
             }
@@ -91,7 +94,8 @@ impl Finder<'_> {
                     if kind == Kind::Tracked {
                         tracked::resource(&mut extra, self.epoch.at(*rev), resource.modified_at);
                     }
-                    return Some(Again { id: flight.id, bytes, retain: flight.retain, extra });
+                    let life = Lifespan::of_resource(&resource);
+                    return Some(Again { id: flight.id, bytes, life, retain: flight.retain, extra });
                 }
                 Item::Resource(resource)
             }
@@ -110,7 +114,7 @@ impl Finder<'_> {
             }
         };
         let bytes = encode::json(self.version, &topic, &payload);
-        Some(Again { id: flight.id, bytes, retain: flight.retain, extra })
+        Some(Again { id: flight.id, bytes, life: None, retain: flight.retain, extra })
     }
 
     fn change(
@@ -119,18 +123,18 @@ impl Finder<'_> {
         wanted: u64,
         kind: Kind,
         extra: &mut PropertiesBuf,
-    ) -> Option<Bytes> {
+    ) -> Option<(Bytes, Option<Lifespan>)> {
         let at = delivery.changes().position(|change| digest(change.topic()) == wanted)?;
         let change = delivery.changes().nth(at)?;
         if let Change::Event(event) = change
-            && event.expires_at.is_some_and(|end| end <= self.local.shard.now())
+            && event.is_over(self.local.shard.now())
         {
             return None;
         }
         if kind == Kind::Tracked {
             tracked::position(extra, delivery, change, delivery.len() - at - 1);
         }
-        Some(encode::change(self.version, change))
+        Some((encode::change(self.version, change), Lifespan::of_change(change)))
     }
 
     fn resource(&self, topic: &Topic, rev: u64) -> Option<std::sync::Arc<dovetail_model::Resource>> {

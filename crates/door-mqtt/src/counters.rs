@@ -11,6 +11,8 @@ pub struct Counters {
     pub(crate) violations: AtomicU64,
     pub(crate) writes_refused: AtomicU64,
     pub(crate) too_large: AtomicU64,
+    pub(crate) expired: AtomicU64,
+    pub(crate) throttled: AtomicU64,
     pub(crate) wills: AtomicU64,
 }
 
@@ -29,6 +31,10 @@ pub struct CounterValues {
     pub writes_refused: u64,
     /// Messages not delivered because the client does not take packets of that size.
     pub too_large: u64,
+    /// Messages not delivered because their life was over.
+    pub expired: u64,
+    /// Times that a client was read slower because it published faster than it may.
+    pub throttled: u64,
     /// Wills published.
     pub wills: u64,
 }
@@ -43,6 +49,8 @@ impl Counters {
             violations: self.violations.load(Relaxed),
             writes_refused: self.writes_refused.load(Relaxed),
             too_large: self.too_large.load(Relaxed),
+            expired: self.expired.load(Relaxed),
+            throttled: self.throttled.load(Relaxed),
             wills: self.wills.load(Relaxed),
         }
     }

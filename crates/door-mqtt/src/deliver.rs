@@ -12,6 +12,7 @@ use dovetail_model::{Change, Resource};
 use dovetail_mqtt_proto::{Connection, Frame, Outgoing, Qos, ReasonCode, Sent, Version};
 
 use crate::counters::count;
+use crate::expiry::{Left, Lifespan};
 use crate::feeds::Subscription;
 use crate::kept::{Kept, Origin};
 use crate::record::{What, digest};
@@ -149,8 +150,21 @@ impl Serving {
     ) -> Telling {
         let version = self.version;
         let form = if version.is_v5() { Form::Mqtt5 } else { Form::Mqtt3 };
-        let count = delivery.len();
+        let now = delivery
+            .changes()
+            .any(|change| Lifespan::of_change(change).is_some())
+            .then(|| self.local.shard.now());
+        let left = |change: &Change| Left::of(Lifespan::of_change(change), now);
+        let mut more = delivery.changes().skip(told).filter(|change| left(change) != Left::Nothing).count();
+        // The last message of a revision, which has no `more`, tells a tracked client that it is told.
+        let mut is_closed = false;
         for (at, (change, forms)) in delivery.changes_with_forms().enumerate().skip(told) {
+            let left = left(change);
+            if left == Left::Nothing {
+                count(&self.local.shared.counters.expired);
+                continue;
+            }
+            more -= 1;
             let encode = || encode::change(version, change);
             let own;
             let bytes = if let Some(forms) = forms {
@@ -165,7 +179,7 @@ impl Serving {
             let extra = match subscription.kind {
                 Kind::Tracked => {
                     scratch.clone_from(&subscription.identifier);
-                    tracked::position(&mut scratch, delivery, change, count - at - 1);
+                    tracked::position(&mut scratch, delivery, change, more);
                     &scratch
                 }
                 Kind::Plain | Kind::Frames => &subscription.identifier,
@@ -174,19 +188,35 @@ impl Serving {
             let qos = qos::delivered(change.representation(), subscription.options.qos);
             let outgoing = Outgoing { qos, retain, extra: extra.as_bytes(), tag: 0 };
             let number = subscription.number;
-            let sent = send_kept(connection, (version, bytes), &outgoing, &mut self.kept, || {
-                // An event that was not kept moves no position.
-                let is_kept = delivery.after != delivery.rev;
-                let digest = digest(change.topic());
-                let what = What::Change { after: delivery.after.number, rev: delivery.rev.number, digest };
-                Origin { subscription: number, what: if is_kept { what } else { What::Nowhere } }
-            });
+            let sent =
+                send_kept(connection, &Encoded { version, bytes, left }, &outgoing, &mut self.kept, || {
+                    // An event that was not kept moves no position.
+                    let is_kept = delivery.after != delivery.rev;
+                    let digest = digest(change.topic());
+                    let what =
+                        What::Change { after: delivery.after.number, rev: delivery.rev.number, digest };
+                    Origin { subscription: number, what: if is_kept { what } else { What::Nowhere } }
+                });
             self.feeds.scratch = scratch;
             if !self.is_done(sent) {
                 return Telling::Stalled(at);
             }
+            is_closed = more == 0;
         }
-        Telling::Done
+        if is_closed { Telling::Done } else { self.close_revision(connection, index, delivery) }
+    }
+
+    /// Tells a tracked client that a revision is told to its end when the last message of it, which would have said so, was
+    /// not worth telling any more.
+    fn close_revision(&mut self, connection: &mut Connection, index: usize, delivery: &Delivery) -> Telling {
+        let Delivery { after, rev, .. } = *delivery;
+        if after == rev {
+            return Telling::Done;
+        }
+        match self.tell_control(connection, index, &Item::Progress { after, rev }) {
+            Telling::Done => Telling::Done,
+            Telling::Stalled(_) => Telling::Stalled(delivery.len()),
+        }
     }
 
     fn tell_resource(
@@ -198,6 +228,11 @@ impl Serving {
         is_refresh: bool,
     ) -> Telling {
         let version = self.version;
+        let left = Left::now(Lifespan::of_resource(resource), &self.local.shard);
+        if left == Left::Nothing {
+            count(&self.local.shared.counters.expired);
+            return Telling::Done;
+        }
         let rev = self.local.shard.head().epoch.at(resource.revision);
         let mut scratch = std::mem::take(&mut self.feeds.scratch);
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
@@ -209,10 +244,16 @@ impl Serving {
         let qos = qos::delivered(Some(&resource.representation), subscription.options.qos);
         let outgoing = Outgoing { qos, retain, extra: scratch.as_bytes(), tag: 0 };
         let number = subscription.number;
-        let sent = send_kept(connection, (version, frame), &outgoing, &mut self.kept, || Origin {
-            subscription: number,
-            what: What::Resource { rev: resource.revision, topic: resource.topic.clone() },
-        });
+        let sent = send_kept(
+            connection,
+            &Encoded { version, bytes: frame, left },
+            &outgoing,
+            &mut self.kept,
+            || Origin {
+                subscription: number,
+                what: What::Resource { rev: resource.revision, topic: resource.topic.clone() },
+            },
+        );
         self.feeds.scratch = scratch;
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
     }
@@ -228,11 +269,12 @@ impl Serving {
             return Telling::Done;
         };
         let bytes = encode::json(version, topic, &payload);
+        let message = Encoded { version, bytes: &bytes, left: Left::Everything };
         let number = subscription.number;
-        let sent =
-            send_kept(connection, (version, &bytes), &of_the_server(subscription), &mut self.kept, || {
-                Origin { subscription: number, what: found_by(item) }
-            });
+        let sent = send_kept(connection, &message, &of_the_server(subscription), &mut self.kept, || Origin {
+            subscription: number,
+            what: found_by(item),
+        });
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
     }
 
@@ -241,11 +283,12 @@ impl Serving {
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
         let Some((topic, payload)) = tracked::frame(item, head) else { return Telling::Done };
         let bytes = encode::json(version, &topic, &payload);
+        let message = Encoded { version, bytes: &bytes, left: Left::Everything };
         let number = subscription.number;
-        let sent =
-            send_kept(connection, (version, &bytes), &of_the_server(subscription), &mut self.kept, || {
-                Origin { subscription: number, what: found_by(item) }
-            });
+        let sent = send_kept(connection, &message, &of_the_server(subscription), &mut self.kept, || Origin {
+            subscription: number,
+            what: found_by(item),
+        });
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
     }
 
@@ -277,14 +320,29 @@ fn of_the_server(subscription: &Subscription) -> Outgoing<'_> {
     }
 }
 
+/// An encoded message, and what is left of its life.
+pub(crate) struct Encoded<'a> {
+    pub(crate) version: Version,
+    pub(crate) bytes: &'a Bytes,
+    pub(crate) left: Left,
+}
+
+impl<'a> Encoded<'a> {
+    /// The frame to be written now; `None` if the message is more than a packet can hold.
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<Frame<'a>> {
+        let frame = Frame::new(self.version, self.bytes)?;
+        Some(match self.left {
+            Left::Everything => frame,
+            Left::Seconds(seconds) => frame.with_message_expiry(seconds),
+            Left::Nothing => frame.with_message_expiry(0),
+        })
+    }
+}
+
 #[inline]
-pub(crate) fn send(
-    connection: &mut Connection,
-    version: Version,
-    bytes: &Bytes,
-    outgoing: &Outgoing<'_>,
-) -> Sent {
-    match Frame::new(version, bytes) {
+pub(crate) fn send(connection: &mut Connection, message: &Encoded<'_>, outgoing: &Outgoing<'_>) -> Sent {
+    match message.frame() {
         Some(frame) => connection.send(&frame, outgoing),
         None => Sent::TooLarge,
     }
@@ -294,12 +352,12 @@ pub(crate) fn send(
 #[inline]
 fn send_kept(
     connection: &mut Connection,
-    (version, bytes): (Version, &Bytes),
+    message: &Encoded<'_>,
     outgoing: &Outgoing<'_>,
     kept: &mut Option<Box<Kept>>,
     origin: impl FnOnce() -> Origin,
 ) -> Sent {
-    match (Frame::new(version, bytes), kept) {
+    match (message.frame(), kept) {
         (Some(frame), None) => connection.send(&frame, outgoing),
         (Some(frame), Some(kept)) => kept.send(connection, &frame, outgoing, origin),
         (None, _) => Sent::TooLarge,

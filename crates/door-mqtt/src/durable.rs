@@ -7,10 +7,12 @@ use dovetail_engine::{Record, Start, Write, WriteError};
 use dovetail_model::limits::BATCH_CHANGES;
 use dovetail_model::{Filter, Revision};
 use dovetail_mqtt_proto::{
-    Connection, Frame, PropertiesBuf, Property, Qos, ReasonCode, Session, SubscribeOptions, split_shared,
+    Connection, PropertiesBuf, Property, Qos, ReasonCode, Session, SubscribeOptions, split_shared,
 };
 
 use crate::answer::{Outcome, Refusal, of_write_error};
+use crate::deliver::Encoded;
+use crate::expiry::Left;
 use crate::feeds::Subscription;
 use crate::kept::Kept;
 use crate::open::Resumed;
@@ -260,7 +262,8 @@ impl Serving {
             if on_their_way >= window || connection.output().len() >= limit {
                 return false;
             }
-            let frame = Frame::new(self.version, &next.bytes);
+            let left = Left::now(next.life, &self.local.shard);
+            let frame = Encoded { version: self.version, bytes: &next.bytes, left }.frame();
             let extra = next.extra.as_bytes();
             let id = next.id;
             let is_written = frame.is_some_and(|frame| connection.resend(id, &frame, next.retain, extra));

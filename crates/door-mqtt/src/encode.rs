@@ -1,10 +1,11 @@
-//! Contents to messages.
-
-use std::time::{Duration, SystemTime};
+//! Contents to messages. A message expiry is encoded as a whole, and as the first property: what is left of it is said
+//! when the message is written (`expiry`).
 
 use bytes::Bytes;
-use dovetail_model::{Change, Representation, Resource, Topic, UnixMillis};
+use dovetail_model::{Change, Representation, Resource, Topic};
 use dovetail_mqtt_proto::{EncodeError, Frame, Properties, PropertiesBuf, Property, Version};
+
+use crate::expiry::Lifespan;
 
 /// A change as a message: what a resource holds now, nothing for a delete, or an event. No bytes at all if it is more than
 /// a packet can hold, which the limits of the server exclude.
@@ -13,16 +14,14 @@ pub(crate) fn change(version: Version, change: &Change) -> Bytes {
         Change::Put(resource) => contents(version, resource),
         Change::Delete(tombstone) => message(version, &tombstone.topic, &Representation::default(), None),
         Change::Event(event) => {
-            let life = event.expires_at.map(|end| (event.published_at, end));
-            message(version, &event.topic, &event.representation, life)
+            message(version, &event.topic, &event.representation, Lifespan::of_change(change))
         }
     }
 }
 
 /// A resource as a message.
 pub(crate) fn contents(version: Version, resource: &Resource) -> Bytes {
-    let life = resource.expires_at.map(|end| (resource.modified_at, end));
-    message(version, &resource.topic, &resource.representation, life)
+    message(version, &resource.topic, &resource.representation, Lifespan::of_resource(resource))
 }
 
 /// A message of the server's own, in JSON.
@@ -40,7 +39,7 @@ fn message(
     version: Version,
     topic: &Topic,
     representation: &Representation,
-    life: Option<(UnixMillis, UnixMillis)>,
+    life: Option<Lifespan>,
 ) -> Bytes {
     let properties = if version.is_v5() { properties(representation, life) } else { Ok(Properties::NONE) };
     properties
@@ -48,13 +47,10 @@ fn message(
         .unwrap_or_default()
 }
 
-fn properties(
-    representation: &Representation,
-    life: Option<(UnixMillis, UnixMillis)>,
-) -> Result<Properties, EncodeError> {
+fn properties(representation: &Representation, life: Option<Lifespan>) -> Result<Properties, EncodeError> {
     let mut buf = PropertiesBuf::new();
-    if let Some((begin, end)) = life {
-        buf.push(Property::MessageExpiry(remaining_seconds(begin, end, wall_clock())))?;
+    if let Some(life) = life {
+        buf.push(Property::MessageExpiry(life.seconds()))?;
     }
     if let Some(content_type) = &representation.content_type {
         buf.push(Property::ContentType(content_type))?;
@@ -74,30 +70,4 @@ fn properties(
         }
     }
     Ok(buf.into())
-}
-
-/// What is left of a life `[MQTT-3.3.2-6]`, begun seconds counted: never more than the whole, and nothing once it is over.
-fn remaining_seconds(begin: UnixMillis, end: UnixMillis, now: UnixMillis) -> u32 {
-    let left = end.saturating_sub(now.max(begin));
-    u32::try_from(left.div_ceil(1000)).unwrap_or(u32::MAX)
-}
-
-fn wall_clock() -> UnixMillis {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rest_of_a_life_is_counted_in_begun_seconds() {
-        let table = [(1_000, 61_000, 1_000, 60), (1_000, 61_000, 1_001, 60), (1_000, 61_000, 2_000, 59)];
-        for (begin, end, now, expected) in table {
-            assert_eq!(remaining_seconds(begin, end, now), expected, "{begin} {end} {now}");
-        }
-        assert_eq!(remaining_seconds(1_000, 61_000, 90_000), 0, "over");
-        assert_eq!(remaining_seconds(1_000, 61_000, 0), 60, "another clock");
-        assert_eq!(remaining_seconds(0, u64::MAX, 0), u32::MAX);
-    }
 }

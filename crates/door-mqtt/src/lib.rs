@@ -19,6 +19,7 @@ mod deliver;
 mod durable;
 mod encode;
 mod end;
+mod expiry;
 mod feeds;
 mod keeper;
 mod kept;

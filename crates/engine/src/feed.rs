@@ -583,7 +583,7 @@ impl<'a> Sees<'a> {
     /// Whether the change is of a kind that the feed tells, and not an event whose time is over.
     fn is_for_it(&self, change: &Change) -> bool {
         let Change::Event(event) = change else { return true };
-        self.events != Events::Ignore && event.expires_at.is_none_or(|end| self.clock.now() < end)
+        self.events != Events::Ignore && (event.expires_at.is_none() || !event.is_over(self.clock.now()))
     }
 
     fn sees_change(&self, change: &Change) -> bool {

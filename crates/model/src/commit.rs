@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Representation, Topic, UnixMillis};
+use crate::{Representation, Topic, UnixMillis, limits};
 
 /// A resource as one commit left it.
 ///
@@ -54,6 +54,18 @@ pub struct Event {
     pub expires_at: Option<UnixMillis>,
     /// The contents; the payload may be empty.
     pub representation: Representation,
+}
+
+impl Event {
+    /// Whether it is no longer worth delivering. One that lives for no time at all is for whoever is there
+    /// when it comes, and has [`limits::AT_ONCE`] to get there.
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.expires_at.is_some_and(|end| {
+            let patience =
+                if end <= self.published_at { limits::AT_ONCE.as_millis() as UnixMillis } else { 0 };
+            now >= end.saturating_add(patience)
+        })
+    }
 }
 
 /// What one commit did to one name.

@@ -45,6 +45,8 @@ pub const CLIENT_ID_BYTES: usize = 1_024;
 pub const TOPIC_ALIASES: u16 = 16;
 /// `QoS` 1 and 2 messages that a client may have unacknowledged at the server.
 pub const RECEIVE_MAXIMUM: u16 = 64;
+/// How long a message that lives for no time at all may be on its way.
+pub const AT_ONCE: Duration = Duration::from_secs(1);
 /// Subscriptions of one connection.
 pub const SUBSCRIPTIONS: usize = 1_000;
 /// The longest session expiry that is granted.

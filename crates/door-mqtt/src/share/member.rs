@@ -17,7 +17,8 @@ use super::home::Home;
 use super::{Admitted, Candidate, Key, SharedGroup};
 use crate::answer::{Refusal, of_denied};
 use crate::counters::count;
-use crate::deliver::{Told, send};
+use crate::deliver::{Encoded, Told, send};
+use crate::expiry::{Left, Lifespan};
 use crate::kept::{Kept, Origin};
 use crate::record::{What, digest};
 use crate::serving::Serving;
@@ -135,12 +136,19 @@ impl Shares {
         }
     }
 
+    /// A message is not worth sending any more, to nobody.
+    fn give_up(&self, parcel: &Parcel) {
+        if let Some(joined) = self.joined.get(&parcel.member) {
+            joined.group.done(parcel.member, parcel.serial);
+        }
+    }
+
     /// Sends one message. What the client does not take is done with, unless it may take it later.
     fn send(
         &mut self,
         connection: &mut Connection,
         version: Version,
-        parcel: &Parcel,
+        (parcel, left): (&Parcel, Left),
         kept: Option<&mut Kept>,
     ) -> Sent {
         let Parcel { member, serial, message } = parcel;
@@ -159,7 +167,7 @@ impl Shares {
         let retain = joined.options.retain_as_published && !matches!(change, Change::Event(_));
         let tag = TAG | self.flights.vacant_key() as u64;
         let outgoing = Outgoing { qos, retain, extra: joined.identifier.as_bytes(), tag };
-        let sent = send(connection, version, bytes, &outgoing);
+        let sent = send(connection, &Encoded { version, bytes, left }, &outgoing);
         match sent {
             Sent::Written(id) => {
                 joined.group.sent(*member, *serial, qos);
@@ -268,7 +276,13 @@ impl Serving {
                 return Told::Everything;
             }
             let Some(parcel) = shares.inbox.take() else { return Told::Everything };
-            match shares.send(connection, self.version, &parcel, self.kept.as_deref_mut()) {
+            let left = Left::now(Lifespan::of_change(parcel.message.change()), &self.local.shard);
+            if left == Left::Nothing {
+                shares.give_up(&parcel);
+                count(&self.local.shared.counters.expired);
+                continue;
+            }
+            match shares.send(connection, self.version, (&parcel, left), self.kept.as_deref_mut()) {
                 Sent::WindowFull => {
                     shares.inbox.lock().parcels.push_front(parcel);
                     return Told::Everything;
