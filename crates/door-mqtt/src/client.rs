@@ -58,6 +58,8 @@ pub(crate) struct Client<S> {
     timer: Timer,
     /// Something happened that may have set a deadline earlier than the timer's.
     deadlines_moved: bool,
+    /// Nothing was read when deadlines were last looked at.
+    pauses: bool,
 }
 
 /// How far the connection is.
@@ -103,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let connection = Connection::new(local.shared.options.protocol_limits(), now());
         let (socket, timer) = (Socket::new(stream), Timer::default());
         let (stage, deadlines_moved) = (Stage::Greeting, true);
-        Self { local, principal, socket, connection, stage, timer, deadlines_moved }
+        Self { local, principal, socket, connection, stage, timer, deadlines_moved, pauses: false }
     }
 
     /// Does what can be done now. Ready when the connection has ended; what it leaves behind is to be
@@ -128,7 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.settle(cx, now);
         let reads = self.reads();
         let has_read = reads && self.read(cx, now);
-        if self.deadlines_moved || self.timer.is_due(now) {
+        if self.deadlines_moved || self.pauses == self.reads() || self.timer.is_due(now) {
             self.keep_time(cx, now);
         }
         let told = self.deliver(cx);
@@ -161,6 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 self.connection.disconnect(reason, "");
             }
             serving.settle_writes(&mut self.connection, cx);
+            if let Some(pace) = &mut serving.writes.pace {
+                pace.go_on(now);
+            }
         }
     }
 
@@ -234,15 +239,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Ends a connection whose time is over. One that pauses for our own reasons has no deadline.
     fn keep_time(&mut self, cx: &mut Context<'_>, now: Instant) {
         self.deadlines_moved = false;
-        if self.reads() {
+        self.pauses = !self.reads();
+        if !self.pauses {
             self.connection.handle_timeout(now);
         }
+        let silence = if self.pauses { None } else { self.connection.next_timeout() };
         let deadline = match &mut self.stage {
             Stage::Serving(serving) => {
                 let progress = serving.keep_time(&mut self.connection, now);
-                [self.connection.next_timeout(), progress, serving.flow_due()].into_iter().flatten().min()
+                let flow = serving.flow_due();
+                [silence, progress, flow, serving.writes.pauses_until()].into_iter().flatten().min()
             }
-            Stage::Greeting | Stage::Claiming(_) | Stage::Opening(_) => self.connection.next_timeout(),
+            Stage::Greeting | Stage::Claiming(_) | Stage::Opening(_) => silence,
         };
         match deadline {
             Some(deadline) => self.timer.arm(deadline, now, cx),
@@ -338,7 +346,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
 impl Serving {
     fn on_event(&mut self, connection: &mut Connection, event: Event, now: Instant) {
         match event {
-            Event::Publish(publish, receipt) => self.on_publish(connection, &publish, receipt),
+            Event::Publish(publish, receipt) => {
+                if self.writes.pace.as_mut().is_some_and(|pace| pace.spend(now)) {
+                    count(&self.local.shared.counters.throttled);
+                }
+                self.on_publish(connection, &publish, receipt);
+            }
             Event::Subscribe(subscribe) => self.on_subscribe(connection, &subscribe, now),
             Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(connection, &unsubscribe),
             // These matter for a session that outlives the connection. What is not told to the end of a clean one ends with it.

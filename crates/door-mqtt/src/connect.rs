@@ -16,6 +16,7 @@ use crate::counters::count;
 use crate::open::{Opened, Wanted, is_plain, open};
 use crate::registry::{Claim, Name};
 use crate::serving::Serving;
+use crate::terms::Terms;
 use crate::will;
 
 /// A CONNECT that is good, and waits for its client id.
@@ -42,6 +43,7 @@ struct Asked {
     assigned: Option<Text>,
     /// The session expiry in seconds that holds, where it is not what the client asked for.
     lowered: Option<u32>,
+    terms: Terms,
 }
 
 impl Claiming {
@@ -50,7 +52,7 @@ impl Claiming {
     /// # Errors
     /// Why it is refused, with a code that CONNACK has.
     pub(crate) fn new(local: &Local, principal: &Principal, connect: Connect) -> Result<Self, Refusal> {
-        let Connect { version, clean_start, properties, client_id, will, .. } = connect;
+        let Connect { version, clean_start, keep_alive, properties, client_id, will, .. } = connect;
         if properties.authentication_method().is_some() {
             return Err(Refusal::new(ReasonCode::BadAuthenticationMethod, "no extended authentication"));
         }
@@ -76,8 +78,10 @@ impl Claiming {
         };
         let expiry = asked_expiry.min(local.shared.options.session_expiry_seconds());
         let lowered = (expiry != asked_expiry).then_some(expiry);
+        let known_as = assigned.as_ref().unwrap_or(&client_id).as_str();
+        let terms = Terms::of(&local.shared.options, keep_alive, &properties, known_as);
         let wanted = Wanted { version, clean_start, expiry, will };
-        Ok(Self { claim, asked: Asked { version, assigned, lowered }, wanted })
+        Ok(Self { claim, asked: Asked { version, assigned, lowered, terms }, wanted })
     }
 
     /// The client id is free: looks for its session.
@@ -111,7 +115,7 @@ impl Opening {
         connection: &mut Connection,
         now: Instant,
     ) -> Serving {
-        let Asked { version, assigned, lowered } = self.asked;
+        let Asked { version, assigned, lowered, terms } = self.asked;
         let Opened { session, is_present, text, kept, will, subscriptions } = opened;
         let accept = Accept {
             shared_subscriptions: true,
@@ -121,7 +125,8 @@ impl Opening {
             session_expiry: lowered,
             text,
             tell_steps: kept.is_some(),
-            ..Accept::default()
+            server_keep_alive: terms.keep_alive,
+            response_information: terms.response_information,
         };
         connection.accept(accept, now);
         count(&local.shared.counters.accepted);

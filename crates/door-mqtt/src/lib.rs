@@ -25,6 +25,7 @@ mod keeper;
 mod kept;
 mod lifecycle;
 mod open;
+mod pace;
 mod publish;
 mod qos;
 mod record;
@@ -34,14 +35,17 @@ mod share;
 mod socket;
 mod store;
 mod subscribe;
+mod terms;
 mod tracked;
 mod will;
 mod writes;
 
 pub use counters::{CounterValues, Counters};
+pub use pace::PublishRate;
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::num::NonZeroU16;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -78,6 +82,14 @@ pub struct Options {
     pub session_expiry: Duration,
     /// Sessions that outlive their connections.
     pub sessions: usize,
+    /// The longest keep-alive in seconds, told to clients of MQTT 5 that want a longer one or none; `None` leaves it to
+    /// them.
+    pub keep_alive: Option<NonZeroU16>,
+    /// How fast one connection may publish; `None` for as fast as it can.
+    pub publish_rate: Option<PublishRate>,
+    /// The levels below which clients that ask are told to expect answers, each below its client id; `None` to tell
+    /// nothing.
+    pub response_topics: Option<Arc<str>>,
 }
 
 impl Default for Options {
@@ -91,6 +103,9 @@ impl Default for Options {
             progress: limits::PROGRESS,
             session_expiry: limits::SESSION_EXPIRY,
             sessions: limits::SESSIONS,
+            keep_alive: limits::MQTT_KEEP_ALIVE,
+            publish_rate: PublishRate::new(limits::PUBLISH_RATE, limits::PUBLISH_RATE),
+            response_topics: Some(limits::RESPONSE_TOPICS.into()),
         }
     }
 }

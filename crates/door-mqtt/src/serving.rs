@@ -42,7 +42,7 @@ impl Serving {
             local: Rc::clone(local),
             principal: principal.clone(),
             version,
-            writes: Writes::new(claim.name().publisher()),
+            writes: Writes::new(claim.name().publisher(), local.shared.options.publish_rate),
             feeds: Feeds::new(local.shard.subscriber(principal.clone())),
             shares: None,
             kept,

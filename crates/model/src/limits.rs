@@ -1,6 +1,7 @@
 //! The default limits, each named once. Configuration may change most of them; the ones marked
 //! *hard* are what the formats and the memory accounting are built for.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 /// Bytes of one payload or request body unless configured otherwise.
@@ -45,6 +46,12 @@ pub const CLIENT_ID_BYTES: usize = 1_024;
 pub const TOPIC_ALIASES: u16 = 16;
 /// `QoS` 1 and 2 messages that a client may have unacknowledged at the server.
 pub const RECEIVE_MAXIMUM: u16 = 64;
+/// The longest keep-alive in seconds that an MQTT client may have; `None` leaves it to the client.
+pub const MQTT_KEEP_ALIVE: Option<NonZeroU16> = None;
+/// Messages a second that an MQTT client may publish, and so many at once; 0 for as many as it sends.
+pub const PUBLISH_RATE: u32 = 0;
+/// Below which level MQTT clients are told to expect answers.
+pub const RESPONSE_TOPICS: &str = "reply";
 /// How long a message that lives for no time at all may be on its way.
 pub const AT_ONCE: Duration = Duration::from_secs(1);
 /// Subscriptions of one connection.

@@ -42,6 +42,18 @@ pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door) {
         "Messages too large for their subscriber.",
         done.too_large,
     );
+    counter(
+        text,
+        "dovetail_mqtt_expired_total",
+        "Messages not delivered because their life was over.",
+        done.expired,
+    );
+    counter(
+        text,
+        "dovetail_mqtt_throttled_total",
+        "Times that a client was read slower because it published faster than it may.",
+        done.throttled,
+    );
     counter(text, "dovetail_mqtt_wills_total", "Wills published.", done.wills);
 }
 

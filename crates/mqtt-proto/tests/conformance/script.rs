@@ -297,6 +297,13 @@ impl Play {
             Event::Delivered { id, tag, reason } => {
                 let _ = write!(text, "delivered {} {tag} {:02x}", id.get(), reason.code());
             }
+            // The steps of `QoS` 2 are told to sessions that outlive their connection only.
+            Event::Received { tag } => {
+                let _ = write!(text, "received {tag}");
+            }
+            Event::Released(id) => {
+                let _ = write!(text, "released {}", id.get());
+            }
         }
         text
     }
