@@ -673,3 +673,33 @@ fn many_sessions_away_hold_nothing_of_what_passes() {
         }
     });
 }
+
+#[test]
+fn a_part_of_a_group_belongs_to_the_session() {
+    for server in [Server::Stays, Server::IsKilled] {
+        with_plain_door(|world| async move {
+            let mut client = world.connected(session(V5, "c", 100)).await.0;
+            client.subscribe("$share/g/a", Qos::ExactlyOnce).await;
+            let mut other = world.client(V5, "other").await;
+            world.put("a", "1").await;
+            let first = client.message().await;
+            assert!(matches!(first.delivery, Delivery::ExactlyOnce(_)), "{first:?}");
+            client.ping().await;
+            client.vanish();
+            other.vanish();
+            gone(&world).await;
+            let world = server.of(world);
+            let mut client = again(&world, session(V5, "c", 100)).await;
+            // What it was being sent with QoS 2 nobody else gets [MQTT-4.8.2-4].
+            assert_eq!(client.message().await, Publish { dup: true, ..first }, "{server:?}");
+            world.put("a", "2").await;
+            assert_eq!(client.message().await.payload, "2");
+            let id = client.id();
+            let filters = vec![text("$share/g/a")];
+            let unsubscribe = dovetail_mqtt_proto::Unsubscribe { id, properties: Properties::NONE, filters };
+            client.send(&Packet::Unsubscribe(unsubscribe)).await;
+            assert!(matches!(client.next().await, Packet::UnsubAck(_)));
+            assert!(!world.records().iter().any(|name| name.contains("/sub/")));
+        });
+    }
+}

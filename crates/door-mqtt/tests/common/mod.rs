@@ -2,10 +2,12 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses its part")]
 
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use dovetail_mqtt_proto::{
     Property, Publish, Qos, ReasonCode, Role, SubAck, Subscribe, SubscribeOptions, Subscription, Text,
     Version,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf};
 
 pub const V3: Version = Version::V311;
 pub const V5: Version = Version::V5;
@@ -296,6 +298,26 @@ impl Client {
             }
         }
         self.packets.pop_front()
+    }
+
+    /// A packet that has come already.
+    pub async fn next_now(&mut self) -> Option<Packet> {
+        loop {
+            if let Some(packet) = self.packets.pop_front() {
+                return Some(packet);
+            }
+            let stream = self.stream.as_mut()?;
+            let mut bytes = [0; 4096];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = poll_fn(|cx| Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut buffer))).await;
+            if read.is_pending() || buffer.filled().is_empty() {
+                return None;
+            }
+            let mut input = buffer.filled();
+            while let Some(packet) = self.decoder.next(&mut input).unwrap() {
+                self.packets.push_back(packet);
+            }
+        }
     }
 
     pub async fn next(&mut self) -> Packet {
