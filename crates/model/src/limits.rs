@@ -36,6 +36,8 @@ pub const HTTP_HEADERS: Duration = Duration::from_secs(10);
 pub const HTTP_BODY: Duration = Duration::from_secs(30);
 /// How long an HTTP connection may idle between requests.
 pub const HTTP_KEEP_ALIVE: Duration = Duration::from_mins(1);
+/// Bytes that a WebSocket frame may have beyond one payload: what is around it, and small messages that are sent along.
+pub const WEBSOCKET_FRAME_OVERHEAD: usize = 64 << 10;
 /// How long a CONNECT packet may take.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(5);
 /// Bytes of a CONNECT packet.

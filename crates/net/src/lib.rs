@@ -7,7 +7,8 @@
 //! connection to the service that the shard was started with.
 //!
 //! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
-//! when descriptors run out), `shards`, `sniff` (which protocol), `drain` (how to stop), `counters`.
+//! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes in frames), `drain` (how to stop),
+//! `counters`.
 
 mod accept;
 mod counters;
@@ -15,6 +16,7 @@ mod drain;
 mod exposure;
 mod shards;
 mod sniff;
+mod websocket;
 
 pub use accept::{Listener, accept};
 pub use counters::{Counters, Counts};
@@ -22,3 +24,4 @@ pub use drain::{Drain, Draining, Hold};
 pub use exposure::{ExposureError, Protection, check_exposure};
 pub use shards::{Connection, Dispatcher, LocalService, Options, Shards};
 pub use sniff::{Protocol, Sniffed, sniff};
+pub use websocket::{WebSocket, accept_key};
