@@ -1,5 +1,7 @@
 //! A request, as the stages see it.
 
+use std::net::IpAddr;
+
 use dovetail_auth::{Authorized, Principal, Request as Ask};
 use http::Method;
 use http::request::Parts;
@@ -11,6 +13,7 @@ use crate::problem::Answer;
 pub(crate) struct Call<'a> {
     pub(crate) door: &'a Inner,
     pub(crate) principal: &'a Principal,
+    pub(crate) peer: IpAddr,
     pub(crate) head: &'a Parts,
 }
 

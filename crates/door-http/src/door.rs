@@ -10,6 +10,7 @@ use dovetail_engine::{Engine, Shard};
 use dovetail_model::limits;
 use dovetail_net::Draining;
 
+use crate::origins::Origins;
 use crate::pages::Pages;
 
 /// What may be set of the HTTP door. The default is [`limits`].
@@ -29,6 +30,10 @@ pub struct Settings {
     pub min_revision_wait: Duration,
     /// The longest silence of an event stream.
     pub progress_every: Duration,
+    /// Subprotocols of WebSocket that somebody serves; connections that speak them are given back ([`crate::Upgraded`]).
+    pub subprotocols: &'static [&'static str],
+    /// Which pages may open a WebSocket.
+    pub origins: Origins,
 }
 
 impl Default for Settings {
@@ -41,6 +46,8 @@ impl Default for Settings {
             keep_alive: limits::HTTP_KEEP_ALIVE,
             min_revision_wait: Duration::from_secs(5),
             progress_every: limits::PROGRESS,
+            subprotocols: &[],
+            origins: Origins::default(),
         }
     }
 }

@@ -7,7 +7,7 @@
 //! Files by role:
 //!
 //! * a connection: `serve` (limits, draining), `deadlines`, `activity` (what they look at), `takeover`
-//!   (event streams write to the socket themselves)
+//!   (event streams write to the socket themselves), `upgrade` with `origins` (to WebSocket)
 //! * a request: `route` (which of the following), `call` (what they see of it), `query`, `fields`,
 //!   `negotiate`, `conditions`, `body`
 //! * reading: `get`, `collection` with `pages`, `since`, `sse` with `read` (what they share)
@@ -28,6 +28,7 @@ mod fields;
 mod get;
 mod headers;
 mod negotiate;
+mod origins;
 mod own;
 mod pages;
 mod patch;
@@ -44,6 +45,9 @@ mod serve;
 mod since;
 mod sse;
 mod takeover;
+mod upgrade;
 mod write;
 
 pub use door::{Door, Requests, Settings, Shared};
+pub use origins::{OriginError, Origins};
+pub use serve::Upgraded;

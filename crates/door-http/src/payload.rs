@@ -12,6 +12,15 @@ pub(crate) enum Payload {
     Stream(Box<dyn Chunks>),
     /// Made while it is sent, for as long as the client stays.
     Feed(Box<dyn Chunks>),
+    /// Not of HTTP any more: what follows the head is a WebSocket that speaks this subprotocol.
+    WebSocket(&'static str),
+}
+
+impl Payload {
+    /// Whether it has the socket for itself.
+    pub(crate) fn takes_over(&self) -> bool {
+        matches!(self, Self::Feed(_) | Self::WebSocket(_))
+    }
 }
 
 /// A body that is made while it is sent. Each chunk is one gathered write.

@@ -24,6 +24,7 @@ struct Parts {
     retry_after_s: Option<u64>,
     allow: Option<&'static str>,
     accept_patch: bool,
+    websocket_version: Option<&'static str>,
     /// The rest of the request is not worth reading.
     close: bool,
 }
@@ -35,6 +36,7 @@ impl Failure {
             retry_after_s: None,
             allow: None,
             accept_patch: false,
+            websocket_version: None,
             close: false,
         }))
     }
@@ -83,6 +85,13 @@ impl Failure {
         failure
     }
 
+    /// A handshake for another version of WebSocket than `known` (RFC 6455 §4.4).
+    pub(crate) fn websocket_version(known: &'static str) -> Self {
+        let mut failure = Self::bad_request(format!("the version of WebSocket here is {known}"));
+        failure.0.websocket_version = Some(known);
+        failure
+    }
+
     /// Says the head of the journal.
     pub(crate) fn at(mut self, head: Revision) -> Self {
         self.0.problem.rev = Some(head);
@@ -117,7 +126,7 @@ impl Failure {
     }
 
     pub(crate) fn into_response(self) -> Response<Payload> {
-        let Parts { problem, retry_after_s, allow, accept_patch, close } = *self.0;
+        let Parts { problem, retry_after_s, allow, accept_patch, websocket_version, close } = *self.0;
         let mut text = Vec::with_capacity(256);
         problem.encode(&mut text);
         let mut response = Response::new(Payload::Whole(text.into()));
@@ -140,6 +149,9 @@ impl Failure {
                 headers::ACCEPT_PATCH,
                 HeaderValue::from_static("application/merge-patch+json, application/json-patch+json"),
             );
+        }
+        if let Some(version) = websocket_version {
+            fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(version));
         }
         if close {
             fields.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -1,5 +1,7 @@
 //! Which stage answers a request.
 
+use std::net::IpAddr;
+
 use dovetail_api::names::{self, Name};
 use dovetail_api::problem::ProblemType;
 use dovetail_auth::Principal;
@@ -12,7 +14,7 @@ use crate::door::Inner;
 use crate::headers;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::{batch, collection, delete, get, own, patch, post, publish, put};
+use crate::{batch, collection, delete, get, own, patch, post, publish, put, upgrade};
 
 const RESOURCE_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, POST, OPTIONS";
 const COLLECTION_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -24,10 +26,11 @@ const COMMAND_METHODS: &str = "POST, OPTIONS";
 pub(crate) async fn answer(
     door: &Inner,
     principal: &Principal,
+    peer: IpAddr,
     request: Request<Incoming>,
 ) -> Response<Payload> {
     let (head, body) = request.into_parts();
-    let call = Call { door, principal, head: &head };
+    let call = Call { door, principal, peer, head: &head };
     let mut response = match dispatch(&call, body).await {
         Ok(response) => response,
         Err(failure) => failure.into_response(),
@@ -57,6 +60,9 @@ async fn dispatch(call: &Call<'_>, body: Incoming) -> Answer<Response<Payload>> 
     check_expectation(call)?;
     if call.head.method == Method::OPTIONS && uri.path() == "*" {
         return Ok(options(RESOURCE_METHODS));
+    }
+    if upgrade::is_wanted(call.head) {
+        return upgrade::answer(call, &body);
     }
     match names::parse(uri.path())? {
         Name::Topic(topic) => resource(call, topic, body).await,

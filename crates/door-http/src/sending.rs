@@ -31,7 +31,7 @@ impl Body for Sending {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let chunk = match &mut self.payload {
-            Payload::Empty => None,
+            Payload::Empty | Payload::WebSocket(_) => None,
             Payload::Stream(chunks) | Payload::Feed(chunks) => ready!(chunks.poll_chunk(cx)).map(Bytes::from),
             Payload::Whole(bytes) => {
                 let bytes = std::mem::take(bytes);
@@ -43,12 +43,12 @@ impl Body for Sending {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.payload, Payload::Empty)
+        matches!(self.payload, Payload::Empty | Payload::WebSocket(_))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.payload {
-            Payload::Empty => SizeHint::with_exact(0),
+            Payload::Empty | Payload::WebSocket(_) => SizeHint::with_exact(0),
             Payload::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Payload::Stream(_) | Payload::Feed(_) => SizeHint::default(),
         }

@@ -48,8 +48,19 @@ enum Turn<I> {
     Done,
     /// It idles: the socket without the buffers, and what was read of a next request.
     Idle(I, Bytes),
-    /// An answer takes the socket over.
-    Takeover(I, Response<Payload>),
+    /// An answer takes the socket over, and what was read behind its request.
+    Takeover(I, Bytes, Response<Payload>),
+}
+
+/// A connection that is a WebSocket from now on. Its handshake is answered.
+#[derive(Debug)]
+pub struct Upgraded<I> {
+    /// The socket.
+    pub io: I,
+    /// What was read of the socket behind the handshake.
+    pub before: Bytes,
+    /// What the WebSocket speaks, of [`crate::Settings::subprotocols`].
+    pub subprotocol: &'static str,
 }
 
 impl Door {
@@ -58,32 +69,63 @@ impl Door {
     ///
     /// It ends when the client ends it, when a deadline passes, or, with what is in flight
     /// finished, when draining begins. An idle HTTP/1.1 connection holds no buffers.
-    pub async fn serve<I: AsyncRead + AsyncWrite + Unpin + 'static>(&self, mut io: I, peer: IpAddr) {
+    ///
+    /// A connection that becomes a WebSocket is given back for whoever serves its subprotocol.
+    pub async fn serve<I>(&self, mut io: I, peer: IpAddr) -> Option<Upgraded<I>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
         let door = &self.0;
-        let principal = Principal::anonymous(peer);
         let mut prefix = [0; PREFACE.len()];
         let first = read_preface(&mut io, &mut prefix);
         let Ok(Ok(filled)) = tokio::time::timeout(door.settings().headers_within, first).await else {
-            return;
+            return None;
         };
         if prefix == *PREFACE {
-            return http2(door, principal, io).await;
+            http2(door, peer, io).await;
+            return None;
         }
         let mut before = Bytes::copy_from_slice(&prefix[..filled]);
         loop {
-            match http1(door, principal.clone(), io, before).await {
-                Turn::Done => return,
-                Turn::Takeover(socket, response) => return takeover::run(socket, response).await,
+            match http1(door, peer, io, before).await {
+                Turn::Done => return None,
+                Turn::Takeover(socket, rest, response) => {
+                    return take_over(door, socket, rest, response).await;
+                }
                 Turn::Idle(socket, rest) => (io, before) = (socket, rest),
             }
             if before.is_empty() {
                 match parked(door, &mut io).await {
                     Some(first) => before = first,
-                    None => return,
+                    None => return None,
                 }
             }
         }
     }
+}
+
+/// Gives an answer the socket for itself.
+async fn take_over<I>(
+    door: &Inner,
+    mut io: I,
+    before: Bytes,
+    response: Response<Payload>,
+) -> Option<Upgraded<I>>
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let (head, payload) = response.into_parts();
+    match payload {
+        Payload::Feed(feed) => takeover::stream(io, &head, feed).await,
+        Payload::WebSocket(subprotocol) => {
+            if takeover::last_head(&mut io, &head, door.settings().keep_alive).await {
+                return Some(Upgraded { io, before, subprotocol });
+            }
+        }
+        // These go through hyper.
+        Payload::Empty | Payload::Whole(_) | Payload::Stream(_) => {}
+    }
+    None
 }
 
 /// Reads until it is clear whether the connection starts with the preface of HTTP/2. Returns how
@@ -113,14 +155,15 @@ async fn parked(door: &Inner, io: &mut (impl AsyncRead + Unpin)) -> Option<Bytes
     }
 }
 
-async fn http2<I: AsyncRead + AsyncWrite + Unpin + 'static>(door: &Rc<Inner>, principal: Principal, io: I) {
+async fn http2<I: AsyncRead + AsyncWrite + Unpin + 'static>(door: &Rc<Inner>, peer: IpAddr, io: I) {
+    let principal = Principal::anonymous(peer);
     let activity = Activity::new(None);
     let io = TokioIo::new(Watched::new(io, Bytes::from_static(PREFACE), Rc::clone(&activity)));
     let (inner, noted) = (Rc::clone(door), Rc::clone(&activity));
     let service = service_fn(move |request: Request<Incoming>| {
         let (door, principal, in_flight) = (Rc::clone(&inner), principal.clone(), noted.begin());
         async move {
-            let response = route::answer(&door, &principal, request).await;
+            let response = route::answer(&door, &principal, peer, request).await;
             Ok::<_, Infallible>(response.map(|payload| Sending::new(payload, in_flight)))
         }
     });
@@ -153,10 +196,11 @@ async fn http2<I: AsyncRead + AsyncWrite + Unpin + 'static>(door: &Rc<Inner>, pr
 }
 
 /// Lets hyper have the connection until it idles, ends, or is taken over.
-async fn http1<I>(door: &Rc<Inner>, principal: Principal, io: I, before: Bytes) -> Turn<I>
+async fn http1<I>(door: &Rc<Inner>, peer: IpAddr, io: I, before: Bytes) -> Turn<I>
 where
     I: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let principal = Principal::anonymous(peer);
     let activity = Activity::new(Some(Instant::now()));
     let io = TokioIo::new(Watched::new(io, before, Rc::clone(&activity)));
     let (inner, noted) = (Rc::clone(door), Rc::clone(&activity));
@@ -164,8 +208,8 @@ where
         let (door, principal, activity) = (Rc::clone(&inner), principal.clone(), Rc::clone(&noted));
         let in_flight = activity.begin();
         async move {
-            let response = route::answer(&door, &principal, request).await;
-            if matches!(response.body(), Payload::Feed(_)) {
+            let response = route::answer(&door, &principal, peer, request).await;
+            if response.body().takes_over() {
                 activity.take_over(response);
                 return pending().await;
             }
@@ -219,9 +263,10 @@ where
     }
     let parts = connection.into_parts();
     let io = parts.io.into_inner().into_inner();
+    // A copy, because what is left of hyper's buffer, even nothing, keeps all of it alive.
+    let rest = Bytes::copy_from_slice(&parts.read_buf);
     match activity.takeover() {
-        Some(response) => Turn::Takeover(io, response),
-        // A copy, because what is left of hyper's buffer, even nothing, keeps all of it alive.
-        None => Turn::Idle(io, Bytes::copy_from_slice(&parts.read_buf)),
+        Some(response) => Turn::Takeover(io, rest, response),
+        None => Turn::Idle(io, rest),
     }
 }

@@ -1,4 +1,4 @@
-//! An event stream on an HTTP/1.1 connection that it has for itself.
+//! An answer on an HTTP/1.1 connection that it has for itself: an event stream, or the start of a WebSocket.
 //!
 //! hyper keeps buffers of 16 KiB for a connection. A stream needs neither of them: it is
 //! written from the chunks that its feed gives, in one write each, and its end is the end of the
@@ -7,28 +7,20 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use http::Response;
+use http::response::Parts;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
-use crate::payload::Payload;
+use crate::payload::Chunks;
 
-/// Writes the response until the feed or the client ends.
-pub(crate) async fn run(mut io: impl AsyncRead + AsyncWrite + Unpin, response: Response<Payload>) {
-    let (head, payload) = response.into_parts();
-    let Payload::Feed(mut feed) = payload else { return };
-    let mut out = Vec::with_capacity(512);
-    out.extend_from_slice(b"HTTP/1.1 200 OK\r\nconnection: close\r\n");
-    for (name, value) in &head.headers {
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    }
-    let date = httpdate::HttpDate::from(SystemTime::now());
-    out.extend_from_slice(format!("date: {date}\r\n\r\n").as_bytes());
-    let mut writer = Writer { out, written: 0 };
+/// Writes an event stream until it or the client ends.
+pub(crate) async fn stream(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    head: &Parts,
+    mut feed: Box<dyn Chunks>,
+) {
+    let mut writer = Writer { out: encode(head, "connection: close\r\n"), written: 0 };
     let is_finished = poll_fn(|cx| {
         loop {
             match writer.poll_write(&mut io, cx) {
@@ -49,6 +41,27 @@ pub(crate) async fn run(mut io: impl AsyncRead + AsyncWrite + Unpin, response: R
         // The client may be gone, and then there is nobody to tell.
         let _ = io.shutdown().await;
     }
+}
+
+/// Writes the head of an answer that HTTP ends with. Whether the client took it in time.
+pub(crate) async fn last_head(io: &mut (impl AsyncWrite + Unpin), head: &Parts, within: Duration) -> bool {
+    let head = encode(head, "");
+    matches!(tokio::time::timeout(within, io.write_all(&head)).await, Ok(Ok(())))
+}
+
+fn encode(head: &Parts, more: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(512);
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    out.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n{more}", head.status.as_str()).as_bytes());
+    for (name, value) in &head.headers {
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let date = httpdate::HttpDate::from(SystemTime::now());
+    out.extend_from_slice(format!("date: {date}\r\n\r\n").as_bytes());
+    out
 }
 
 /// A chunk on its way out.

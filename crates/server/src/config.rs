@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use dovetail_door_http::Origins;
 use dovetail_engine::{History, Options as EngineOptions};
 use dovetail_journal::FileOptions;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub engine: EngineOptions,
     /// The journal's part.
     pub journal: FileOptions,
+    /// Web pages that may open a WebSocket, besides the server's own and those of this machine.
+    pub origins: Origins,
     /// What is logged.
     pub log: Log,
 }
@@ -85,6 +88,7 @@ impl Default for Config {
             connections: 100_000,
             engine: EngineOptions { history: History::default(), ..EngineOptions::default() },
             journal: FileOptions::default(),
+            origins: Origins::default(),
             log: Log { filter: "info".to_owned(), is_json: false },
         }
     }

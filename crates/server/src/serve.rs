@@ -8,14 +8,14 @@ use std::time::Duration;
 use dovetail_auth::Policy;
 use dovetail_door_mqtt::Door as MqttDoor;
 use dovetail_engine::{Clock, Engine, Running};
-use dovetail_model::Revision;
+use dovetail_model::{Revision, limits};
 use dovetail_net::{Drain, Listener, Shards, accept};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::data::{self, DataError};
 use crate::metrics;
-use crate::service::Doors;
+use crate::service::{Doors, SUBPROTOCOLS};
 
 /// How long connections may take to end once stopping has begun.
 const GRACE: Duration = Duration::from_secs(10);
@@ -129,6 +129,8 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
         dovetail_net::Options { connections: config.connections, ..dovetail_net::Options::default() };
     let http = dovetail_door_http::Settings {
         body_bytes: config.engine.payload_bytes,
+        subprotocols: SUBPROTOCOLS,
+        origins: config.origins.clone(),
         ..dovetail_door_http::Settings::default()
     };
     let metrics = {
@@ -137,6 +139,7 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
     };
     let http = dovetail_door_http::Shared::new(engine.clone(), http, Some(metrics));
     let (engine, draining, mqtt) = (engine.clone(), drain.draining(), mqtt.clone());
+    let frame_bytes = config.engine.payload_bytes + limits::WEBSOCKET_FRAME_OVERHEAD;
     Shards::start(config.shards, options, drain.draining(), counters, move |index| {
         let shard = engine.shard();
         let http = dovetail_door_http::Door::new(shard.clone(), Arc::clone(&http), draining.clone());
@@ -146,6 +149,6 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
             let mqtt = mqtt.clone();
             tokio::task::spawn_local(async move { mqtt.keep().await });
         }
-        Doors { http, mqtt }
+        Doors { http, mqtt, frame_bytes, draining: draining.clone() }
     })
 }

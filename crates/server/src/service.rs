@@ -1,25 +1,41 @@
 //! What a shard does with a connection: it gives it to the door that speaks its protocol.
 
 use dovetail_auth::Principal;
-use dovetail_net::{Connection, LocalService, Protocol};
+use dovetail_net::{Connection, Draining, LocalService, Protocol, WebSocket};
 use futures_util::future::Either;
+
+/// Subprotocols of WebSocket that are MQTT: the one of MQTT 3.1.1 and 5 `[MQTT-6.0.0-3]`, and that of MQTT 3.1.
+pub(crate) const SUBPROTOCOLS: &[&str] = &["mqtt", "mqttv3.1"];
 
 /// The doors of one shard.
 pub(crate) struct Doors {
     pub(crate) http: dovetail_door_http::Door,
     pub(crate) mqtt: dovetail_door_mqtt::LocalDoor,
+    /// Bytes of a WebSocket frame.
+    pub(crate) frame_bytes: usize,
+    pub(crate) draining: Draining,
 }
 
 impl LocalService for Doors {
     fn serve(&self, connection: Connection) -> impl Future<Output = ()> {
         let Connection { stream, protocol, peer, .. } = connection;
+        let principal = Principal::anonymous(peer.ip());
         match protocol {
             // In a box, or each of the many MQTT connections would keep room for it.
             Protocol::Http => {
-                let http = self.http.clone();
-                Either::Left(Box::pin(async move { http.serve(stream, peer.ip()).await }))
+                let (http, mqtt) = (self.http.clone(), self.mqtt.clone());
+                let (frame_bytes, draining) = (self.frame_bytes, self.draining.clone());
+                Either::Left(Box::pin(async move {
+                    // In a box of its own, or a WebSocket would keep room for the HTTP it is done with.
+                    let upgraded = Box::pin(http.serve(stream, peer.ip())).await;
+                    // Every subprotocol that is served is MQTT.
+                    if let Some(upgraded) = upgraded {
+                        let socket = WebSocket::new(upgraded.io, upgraded.before, frame_bytes, draining);
+                        mqtt.serve(socket, principal).await;
+                    }
+                }))
             }
-            Protocol::Mqtt => Either::Right(self.mqtt.serve(stream, Principal::anonymous(peer.ip()))),
+            Protocol::Mqtt => Either::Right(self.mqtt.serve(stream, principal)),
         }
     }
 }

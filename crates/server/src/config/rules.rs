@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dovetail_door_http::Origins;
 use dovetail_model::limits;
 use dovetail_net::{Protection, check_exposure};
 
@@ -44,6 +45,7 @@ pub(super) fn judge(said: Said, problems: &mut Vec<Problem>) -> Config {
         config.journal.first_segment_bytes =
             config.journal.first_segment_bytes.min(config.journal.segment_bytes);
     }
+    judge.origins(&mut config.origins);
     judge.log(&mut config.log);
     judge.refuse_unknown();
     config
@@ -66,6 +68,21 @@ impl Judge<'_> {
             Written::Number(number) => Some((number.to_string(), origin)),
             other => {
                 self.problem(origin, format!("`{key}` is a text, not {}", describe(&other)));
+                None
+            }
+        }
+    }
+
+    /// A list, which the environment writes with commas.
+    fn list(&mut self, key: &'static str, of: &str) -> Option<(Vec<String>, String)> {
+        let (written, origin) = self.take(key)?;
+        match written {
+            Written::List(texts) => Some((texts, origin)),
+            Written::Text(text) => {
+                Some((text.split(',').map(|text| text.trim().to_owned()).collect(), origin))
+            }
+            other => {
+                self.problem(origin, format!("`{key}` is a list of {of}, not {}", describe(&other)));
                 None
             }
         }
@@ -103,15 +120,10 @@ impl Judge<'_> {
     }
 
     fn listen(&mut self, setting: &mut Vec<SocketAddr>) {
-        let Some((written, origin)) = self.take("listen") else { return };
-        let texts = match written {
-            Written::List(texts) if !texts.is_empty() => texts,
-            Written::Text(text) => text.split(',').map(|text| text.trim().to_owned()).collect(),
-            other => {
-                let message = format!("`listen` is a list of addresses, not {}", describe(&other));
-                return self.problem(origin, message);
-            }
-        };
+        let Some((texts, origin)) = self.list("listen", "addresses") else { return };
+        if texts.is_empty() {
+            return self.problem(origin, "`listen` needs an address".to_owned());
+        }
         setting.clear();
         for text in texts {
             match resolve(&text) {
@@ -128,6 +140,14 @@ impl Judge<'_> {
                 }
                 Err(message) => self.problem(origin.clone(), message),
             }
+        }
+    }
+
+    fn origins(&mut self, setting: &mut Origins) {
+        let Some((texts, origin)) = self.list("websocket.origins", "origins") else { return };
+        match Origins::new(texts) {
+            Ok(origins) => *setting = origins,
+            Err(error) => self.problem(origin, error.to_string()),
         }
     }
 

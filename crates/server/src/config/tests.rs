@@ -38,6 +38,21 @@ fn the_command_line_wins_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
+fn origins_are_a_list_in_the_file_and_have_commas_in_the_environment() {
+    let (_file, arguments) =
+        file("[websocket]\norigins = [\"https://a.example\", \"http://b.example:81\"]\n");
+    let listed = Config::load(&arguments, variables(&[])).unwrap().origins;
+    let environment =
+        variables(&[("DOVETAIL__WEBSOCKET__ORIGINS", "https://a.example, http://b.example:81")]);
+    let said = Config::load(&Arguments::default(), environment).unwrap().origins;
+    assert_eq!(listed, said);
+    assert_ne!(listed, Origins::default());
+    let environment = variables(&[("DOVETAIL__WEBSOCKET__ORIGINS", "a.example")]);
+    let problems = Config::load(&Arguments::default(), environment).unwrap_err();
+    assert!(problems.0[0].message.contains("`a.example` is no origin"), "{problems}");
+}
+
+#[test]
 fn all_problems_are_said_at_once_each_with_its_place() {
     let (file, mut arguments) =
         file("shards = 0\nlistn = []\n\n[history]\nage = \"soon\"\n[log]\nformat = \"xml\"\nfilter = true\n");
