@@ -18,7 +18,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     Tool { program: "mosquitto", package: "mosquitto" },
     Tool { program: "mosquitto_pub", package: "mosquitto-clients" },
     Tool { program: "curl", package: "curl" },
@@ -27,6 +27,7 @@ const TOOLS: [Tool; 8] = [
     Tool { program: "node", package: "nodejs" },
     Tool { program: "npm", package: "npm" },
     Tool { program: "python3", package: "python3" },
+    Tool { program: "chromium", package: "chromium" },
 ];
 
 /// Python clients, pinned, one a line.

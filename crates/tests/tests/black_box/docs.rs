@@ -83,7 +83,8 @@ fn run(page: &Page) -> Result<usize, String> {
     Ok(ran)
 }
 
-fn start(block: &Block, place: &Path, server: Option<&Server>) -> Process {
+/// Starts the commands of a block.
+pub(crate) fn start(block: &Block, place: &Path, server: Option<&Server>) -> Process {
     let path = std::env::var("PATH").unwrap_or_default();
     let own = program();
     let mut command = Command::new("bash");

@@ -9,5 +9,6 @@ mod docs;
 mod doors;
 mod environment;
 mod kill;
+mod mqtt_clients;
 mod start;
 mod stop;
