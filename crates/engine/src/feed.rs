@@ -27,6 +27,7 @@ use crate::entry::Entry;
 use crate::item::{Body, Delivery, EndReason, Item, ResetReason};
 use crate::request::{Events, Mode};
 use crate::ring::{Ring, Shared};
+use crate::short::Short;
 
 /// One subscription.
 pub(crate) struct Feed {
@@ -53,12 +54,12 @@ pub(crate) struct Feed {
     state: State,
 }
 
-/// What the feed is doing.
+/// What the feed is doing. Nearly all feeds are live nearly always, so what the others need is in boxes.
 enum State {
     /// Telling the current state, frozen at one revision.
-    Baseline(Baseline),
+    Baseline(Box<Baseline>),
     /// Telling what was missed.
-    CatchUp(CatchUp),
+    CatchUp(Box<CatchUp>),
     /// Telling what happens.
     Live(Live),
     /// Telling why it ends, then nothing.
@@ -91,7 +92,7 @@ enum Source {
 /// Entries to tell, as places in the ring.
 #[derive(Debug, Default)]
 struct Waiting {
-    places: VecDeque<Place>,
+    places: Short<Place>,
     bytes: usize,
     event_bytes: usize,
 }
@@ -170,7 +171,7 @@ pub(crate) struct Plan {
 impl Feed {
     /// A feed that starts with the state of `tree`, after saying `reset` where there is a reason.
     pub(crate) fn with_baseline(plan: Plan, tree: &Tree, reset: Option<ResetReason>) -> Self {
-        let state = State::Baseline(Baseline::new(&plan.filter, tree, reset, Waiting::default()));
+        let state = State::Baseline(Box::new(Baseline::new(&plan.filter, tree, reset, Waiting::default())));
         Self::new(plan, 0, false, state)
     }
 
@@ -249,7 +250,8 @@ impl Feed {
         let waiting = match (&mut self.state, self.events) {
             (State::Ended(_), _) | (_, Events::Ignore) => return Told::NotForIt,
             (State::Live(live), _) => &mut live.waiting,
-            (State::Baseline(Baseline { events, .. }) | State::CatchUp(CatchUp { events, .. }), _) => events,
+            (State::Baseline(baseline), _) => &mut baseline.events,
+            (State::CatchUp(catch_up), _) => &mut catch_up.events,
         };
         if waiting.has_room(weight, self.pending_limit) {
             waiting.push(Place::event(place), weight);
@@ -320,8 +322,8 @@ impl Feed {
 
     /// The journal was read on after the number that [`Step::NeedsHistory`] said.
     pub(crate) fn give_history(&mut self, history: Result<Vec<Commit>, HistoryGap>, world: &World<'_>) {
-        let State::CatchUp(CatchUp { source: Source::Journal { commits, read_to, reading }, events }) =
-            &mut self.state
+        let State::CatchUp(catch_up) = &mut self.state else { return };
+        let CatchUp { source: Source::Journal { commits, read_to, reading }, events } = &mut **catch_up
         else {
             return;
         };
@@ -366,7 +368,8 @@ impl Feed {
     }
 
     fn step_catch_up(&mut self, world: &World<'_>) -> Option<Step> {
-        let State::CatchUp(CatchUp { source, events }) = &mut self.state else { return None };
+        let State::CatchUp(catch_up) = &mut self.state else { return None };
+        let CatchUp { source, events } = &mut **catch_up;
         let sees = Sees::new(&self.filter, &self.principal, self.events, world);
         let next = match source {
             Source::Unopened => {
@@ -489,11 +492,12 @@ impl Feed {
             }
             Mode::Every => Source::Journal { commits: VecDeque::new(), read_to: position, reading: false },
         };
-        self.state = State::CatchUp(CatchUp { source, events });
+        self.state = State::CatchUp(Box::new(CatchUp { source, events }));
     }
 
     fn reset(&mut self, reason: ResetReason, events: Waiting, world: &World<'_>) {
-        self.state = State::Baseline(Baseline::new(&self.filter, &(world.tree)(), Some(reason), events));
+        self.state =
+            State::Baseline(Box::new(Baseline::new(&self.filter, &(world.tree)(), Some(reason), events)));
     }
 
     /// The subscriber did not keep up with changes: the commits that wait are dropped, and told
@@ -503,7 +507,7 @@ impl Feed {
             State::Live(live) => std::mem::take(&mut live.waiting).into_events(),
             _ => Waiting::default(),
         };
-        self.state = State::CatchUp(CatchUp { source: Source::Unopened, events });
+        self.state = State::CatchUp(Box::new(CatchUp { source: Source::Unopened, events }));
     }
 }
 

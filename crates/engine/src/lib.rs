@@ -41,6 +41,7 @@ mod request;
 mod ring;
 mod sequence;
 mod shard;
+mod short;
 mod upkeep;
 mod view;
 

@@ -24,6 +24,7 @@ use crate::fanout::ReadOn;
 use crate::feed::{Feed, Told};
 use crate::mailbox::{Reply, ReplySlot};
 use crate::ring::Ring;
+use crate::short::Short;
 
 /// What the dispatcher and the subscribers of a shard share.
 pub(crate) struct Dispatching {
@@ -41,7 +42,7 @@ pub(crate) struct Dispatching {
 /// What a subscriber has ready.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    pub(crate) feeds: VecDeque<u32>,
+    pub(crate) feeds: Short<u32>,
     /// Who reads them. Kept from one wake-up to the next.
     pub(crate) waker: Option<Waker>,
     /// Whether it waits to be woken.

@@ -115,7 +115,10 @@ impl Subscriber {
                     subscribers[self.key].feeds.pop_front();
                 }
                 Step::Yield => {
-                    subscribers[self.key].feeds.rotate_left(1);
+                    let ready = &mut subscribers[self.key].feeds;
+                    if let Some(key) = ready.pop_front() {
+                        ready.push_back(key);
+                    }
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
