@@ -42,6 +42,7 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// The task of an idle connection holds this and little else, so it is a type of its own: as an `async` function it would
 /// keep room for the end, ten times its size, all along.
+#[expect(clippy::large_enum_variant, reason = "it is nearly always the large one")]
 pub(crate) enum Life<S> {
     Open(Client<S>),
     Ending(Pin<Box<dyn Future<Output = ()>>>),
@@ -111,6 +112,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// Does what can be done now. Ready when the connection has ended; what it leaves behind is to be
     /// [finished](Self::finish) then.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Each connection in turn gathers what it writes in the same memory, which therefore is in the cache.
+        let local = Rc::clone(&self.local);
+        let mut buffer = local.write_buffer.take();
+        self.connection.output().lend(&mut buffer);
+        let ended = self.poll_rounds(cx);
+        self.connection.output().give_back(&mut buffer);
+        local.write_buffer.set(buffer);
+        ended
+    }
+
+    fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx);
             if self.connection.is_closed() {

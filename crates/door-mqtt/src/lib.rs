@@ -43,7 +43,7 @@ mod writes;
 pub use counters::{CounterValues, Counters};
 pub use pace::PublishRate;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::num::NonZeroU16;
 use std::rc::Rc;
@@ -150,6 +150,8 @@ struct Local {
     shard: Shard,
     /// Where all connections of the shard read to, one after the other.
     read_buffer: RefCell<Box<[u8]>>,
+    /// Where all connections of the shard gather what they write, one after the other.
+    write_buffer: Cell<Vec<u8>>,
 }
 
 impl Door {
@@ -167,7 +169,12 @@ impl Door {
     /// The door on the thread of `shard`.
     pub fn local(&self, shard: Shard) -> LocalDoor {
         let read_buffer = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-        LocalDoor(Rc::new(Local { shared: Arc::clone(&self.0), shard, read_buffer }))
+        LocalDoor(Rc::new(Local {
+            shared: Arc::clone(&self.0),
+            shard,
+            read_buffer,
+            write_buffer: Cell::default(),
+        }))
     }
 
     /// Takes in the sessions that an earlier server left in the journal of `engine`. Once, before anything is published.

@@ -8,7 +8,7 @@ use std::io::IoSlice;
 /// reference and a further slice in the write.
 pub const SHARE_FROM: usize = 4096;
 
-/// How much memory in bytes an output keeps when it is empty.
+/// How much memory in bytes an output keeps when it is empty. More is kept only where it is [lent](Output::lend).
 const KEEP: usize = 512;
 
 /// Bytes to write, in order: small pieces gathered in one buffer, large ones shared.
@@ -17,6 +17,8 @@ pub struct Output {
     copied: Vec<u8>,
     /// How much of `copied` is written.
     written: usize,
+    /// The memory of `copied` is somebody else's.
+    is_lent: bool,
     shared: VecDeque<SharedPiece>,
     /// Bytes of all shared pieces that are not written yet.
     shared_bytes: usize,
@@ -33,6 +35,28 @@ impl Output {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Lends memory to gather small pieces in, until it is [given back](Self::give_back): many outputs that are filled and
+    /// emptied one after the other use the same memory. One that has memory of its own goes on with that.
+    pub fn lend(&mut self, buffer: &mut Vec<u8>) {
+        if self.copied.capacity() == 0 {
+            debug_assert!(buffer.is_empty(), "what is lent holds nothing");
+            std::mem::swap(&mut self.copied, buffer);
+            self.is_lent = true;
+        }
+    }
+
+    /// Gives back what was lent. Bytes that are still to be written move to memory of their own.
+    pub fn give_back(&mut self, buffer: &mut Vec<u8>) {
+        if !std::mem::take(&mut self.is_lent) {
+            return;
+        }
+        std::mem::swap(&mut self.copied, buffer);
+        if !buffer.is_empty() {
+            self.copied.extend_from_slice(buffer);
+            buffer.clear();
+        }
     }
 
     /// The buffer of small pieces, to append to.
@@ -128,10 +152,43 @@ impl Output {
 
     fn reset(&mut self) {
         self.written = 0;
-        if self.copied.capacity() > KEEP {
+        if self.copied.capacity() > KEEP && !self.is_lent {
             self.copied = Vec::new();
         } else {
             self.copied.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lent_memory_comes_back_and_nothing_is_lost() {
+        let mut lent = Vec::with_capacity(8 << 10);
+        let at = lent.as_ptr();
+        let mut output = Output::new();
+        output.lend(&mut lent);
+        output.copied().extend_from_slice(b"all of it goes");
+        output.consume(14);
+        output.give_back(&mut lent);
+        assert_eq!((lent.as_ptr(), output.copied.capacity()), (at, 0));
+
+        output.lend(&mut lent);
+        output.copied().extend_from_slice(b"some of it stays");
+        output.consume(5);
+        output.give_back(&mut lent);
+        assert_eq!((lent.as_ptr(), lent.len()), (at, 0));
+        assert_eq!(output.front(), b"of it stays");
+        assert!(output.copied.capacity() < 64);
+
+        // It has memory now, so the next loan is not needed, and giving back takes nothing away.
+        output.lend(&mut lent);
+        output.give_back(&mut lent);
+        assert_eq!(lent.as_ptr(), at);
+        assert_eq!(output.front(), b"of it stays");
+        output.consume(11);
+        assert!(output.is_empty());
     }
 }
