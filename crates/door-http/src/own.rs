@@ -99,6 +99,8 @@ fn metrics(shared: &Shared) -> String {
         values.refused,
     );
     metric("feeds", "gauge", "Feeds that are open, on all protocols.", values.feeds);
+    metric("feeds_behind", "gauge", "Feeds that are told what they missed.", values.feeds_behind);
+    metric("feed_catch_ups_total", "counter", "Times that a feed began to be.", values.catch_ups);
     metric("http_event_streams", "gauge", "Event streams that are open.", requests.streams as u64);
     let writable = u64::from(shared.engine.status() == Status::Ready);
     metric("writable", "gauge", "Whether writes are taken.", writable);

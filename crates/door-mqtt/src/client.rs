@@ -148,8 +148,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let told = self.deliver(cx);
         self.commit(cx, now);
         let has_written = self.write(cx);
+        self.count_packets();
         // What was left for want of room can go on once the output is written.
         has_read || (has_written && (told == Told::Enough || !reads && self.reads()))
+    }
+
+    fn count_packets(&mut self) {
+        let (received, sent) = self.connection.take_packets();
+        self.local.traffic.packets_received.add(received.into());
+        self.local.traffic.packets_sent.add(sent.into());
     }
 
     /// Obeys orders, answers writes that are done, accepts the connection when its client id is free.
@@ -208,6 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         match self.socket.poll_read(cx, &mut buffer) {
             Poll::Pending => false,
             Poll::Ready(Ok(count)) if count > 0 => {
+                local.traffic.bytes_received.add(count as u64);
                 self.handle_input(&buffer[..count], now);
                 true
             }
@@ -308,7 +316,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         if matches!(&self.stage, Stage::Serving(serving) if serving.is_held()) {
             return false;
         }
-        match self.socket.poll_write(cx, self.connection.output()) {
+        let before = self.connection.output().len();
+        let written = self.socket.poll_write(cx, self.connection.output());
+        self.local.traffic.bytes_sent.add((before - self.connection.output().len()) as u64);
+        match written {
             Poll::Ready(Ok(())) => true,
             Poll::Pending => false,
             Poll::Ready(Err(_)) => {
@@ -364,8 +375,14 @@ impl Serving {
                 }
                 self.on_publish(connection, &publish, receipt);
             }
-            Event::Subscribe(subscribe) => self.on_subscribe(connection, &subscribe, now),
-            Event::Unsubscribe(unsubscribe) => self.on_unsubscribe(connection, &unsubscribe),
+            Event::Subscribe(subscribe) => {
+                self.on_subscribe(connection, &subscribe, now);
+                self.count_subscriptions();
+            }
+            Event::Unsubscribe(unsubscribe) => {
+                self.on_unsubscribe(connection, &unsubscribe);
+                self.count_subscriptions();
+            }
             // These matter for a session that outlives the connection. What is not told to the end of a clean one ends with it.
             Event::Delivered { tag, .. } => {
                 if let Some(shares) = self.shares.as_mut().filter(|_| is_shared(tag)) {

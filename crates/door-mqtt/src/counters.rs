@@ -14,6 +14,7 @@ pub struct Counters {
     pub(crate) expired: AtomicU64,
     pub(crate) throttled: AtomicU64,
     pub(crate) wills: AtomicU64,
+    pub(crate) sessions_expired: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -37,6 +38,8 @@ pub struct CounterValues {
     pub throttled: u64,
     /// Wills published.
     pub wills: u64,
+    /// Sessions that ended because their client did not come back in time.
+    pub sessions_expired: u64,
 }
 
 impl Counters {
@@ -52,6 +55,7 @@ impl Counters {
             expired: self.expired.load(Relaxed),
             throttled: self.throttled.load(Relaxed),
             wills: self.wills.load(Relaxed),
+            sessions_expired: self.sessions_expired.load(Relaxed),
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::kept::{Kept, Origin};
 use crate::record::{What, digest};
 use crate::serving::Serving;
 use crate::tracked::Kind;
+use crate::traffic::Traffic;
 use crate::{encode, qos, tracked};
 
 /// How a round of deliveries ended.
@@ -44,7 +45,9 @@ impl Serving {
         cx: &mut Context<'_>,
         limit: usize,
     ) -> Told {
-        if self.deliver_shared(connection, cx, limit) == Told::Enough {
+        if self.deliver_sys(connection, cx, limit) == Told::Enough
+            || self.deliver_shared(connection, cx, limit) == Told::Enough
+        {
             return Told::Enough;
         }
         loop {
@@ -302,6 +305,7 @@ impl Serving {
 
     /// Whether a message needs nothing more.
     fn is_done(&self, sent: Sent) -> bool {
+        count_sent(&self.local.traffic, sent);
         if sent == Sent::TooLarge {
             // For the protocol it counts as delivered [MQTT-3.1.2-25]; a tracked client sees the gap.
             count(&self.local.shared.counters.too_large);
@@ -375,6 +379,13 @@ fn found_by(item: &Item) -> What {
         }
         Item::Progress { after, rev } => What::Progress { after: after.number, rev: rev.number },
         Item::Change(_) | Item::Reset { .. } | Item::End(_) => What::Nowhere,
+    }
+}
+
+/// Counts a message that was written.
+pub(crate) fn count_sent(traffic: &Traffic, sent: Sent) {
+    if let Sent::Written(_) = sent {
+        traffic.publishes_sent.add(1);
     }
 }
 

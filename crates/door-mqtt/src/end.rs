@@ -32,8 +32,8 @@ impl Serving {
     pub(crate) async fn end(mut self, closed: Closed) -> bool {
         let flow = closed.session.as_ref().and_then(|session| self.flow(session));
         let awaited = if self.kept.is_some() { self.awaited() } else { Vec::new() };
-        let Self { local, principal, writes, feeds, shares, kept, will, claim, .. } = self;
-        drop((feeds, shares));
+        let Self { local, principal, writes, feeds, shares, sys, counted, kept, will, claim, .. } = self;
+        drop((feeds, shares, sys, counted));
         writes.finish(&local.shard).await;
         let names = kept.as_ref().map(|kept| kept.names.clone()).or(will);
         let is_stored = match names {

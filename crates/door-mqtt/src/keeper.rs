@@ -96,6 +96,11 @@ impl Keeper {
         self.lock().remove(name)
     }
 
+    /// Sessions that are without a connection.
+    pub(crate) fn away(&self) -> usize {
+        self.lock().by_name.len()
+    }
+
     /// Sessions that are stored.
     pub(crate) fn sessions(&self) -> usize {
         self.lock().sessions
@@ -192,7 +197,10 @@ async fn look_after(local: &Local, name: Name, ended: Ended) {
     let (is_over, due) = (plan.is_over, plan.due);
     let publisher = name.publisher();
     match carry_out(local, &Principal::server(), publisher, plan, Vec::new()).await {
-        Ok(()) if is_over => is_gone(local, &stored),
+        Ok(()) if is_over => {
+            count(&local.shared.counters.sessions_expired);
+            is_gone(local, &stored);
+        }
         Ok(()) => {
             if let Some(due) = due {
                 local.shared.keeper.schedule_in(name, due.saturating_sub(now), Ended::at(ended.at));

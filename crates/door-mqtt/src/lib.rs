@@ -2,7 +2,8 @@
 //!
 //! A connection is one local task that goes through the files in this order: `client` (its loop), `connect`, then
 //! for each message `publish` and `answer`, for each subscription `subscribe`, `deliver` and `tracked`, and `will` at
-//! the end; `share` is for subscriptions that several connections have together. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is connected, over
+//! the end; `share` is for subscriptions that several connections have together, `sys` for what the
+//! server says about itself, which `traffic` counts. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is connected, over
 //! all shards; `encode` turns contents into messages; `socket` reads and writes.
 //!
 //! * [`Door`]: one for the server, from any thread.
@@ -35,13 +36,16 @@ mod share;
 mod socket;
 mod store;
 mod subscribe;
+mod sys;
 mod terms;
 mod tracked;
+mod traffic;
 mod will;
 mod writes;
 
 pub use counters::{CounterValues, Counters};
 pub use pace::PublishRate;
+pub use traffic::TrafficValues;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -90,6 +94,8 @@ pub struct Options {
     /// The levels below which clients that ask are told to expect answers, each below its client id; `None` to tell
     /// nothing.
     pub response_topics: Option<Arc<str>>,
+    /// How often the server says below `$SYS` how it is; never if it is zero.
+    pub sys_interval: Duration,
 }
 
 impl Default for Options {
@@ -106,6 +112,7 @@ impl Default for Options {
             keep_alive: limits::MQTT_KEEP_ALIVE,
             publish_rate: PublishRate::new(limits::PUBLISH_RATE, limits::PUBLISH_RATE),
             response_topics: Some(limits::RESPONSE_TOPICS.into()),
+            sys_interval: Duration::from_secs(10),
         }
     }
 }
@@ -139,6 +146,8 @@ struct Shared {
     keeper: Keeper,
     counters: Counters,
     groups: share::Groups,
+    traffic: traffic::AllTraffic,
+    board: sys::Board,
 }
 
 /// The door on one shard's thread. Cheap to clone; not `Send`.
@@ -148,6 +157,8 @@ pub struct LocalDoor(Rc<Local>);
 struct Local {
     shared: Arc<Shared>,
     shard: Shard,
+    /// What goes through the door on this shard.
+    traffic: Arc<traffic::Traffic>,
     /// Where all connections of the shard read to, one after the other.
     read_buffer: RefCell<Box<[u8]>>,
     /// Where all connections of the shard gather what they write, one after the other.
@@ -163,18 +174,23 @@ impl Door {
             keeper: Keeper::default(),
             counters: Counters::default(),
             groups: share::Groups::default(),
+            traffic: traffic::AllTraffic::default(),
+            board: sys::Board::default(),
         }))
     }
 
     /// The door on the thread of `shard`.
     pub fn local(&self, shard: Shard) -> LocalDoor {
         let read_buffer = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
-        LocalDoor(Rc::new(Local {
+        let local = Rc::new(Local {
             shared: Arc::clone(&self.0),
             shard,
+            traffic: self.0.traffic.of_shard(),
             read_buffer,
             write_buffer: Cell::default(),
-        }))
+        });
+        sys::keep(&local);
+        LocalDoor(local)
     }
 
     /// Takes in the sessions that an earlier server left in the journal of `engine`. Once, before anything is published.
@@ -200,6 +216,11 @@ impl Door {
     /// Groups of shared subscriptions.
     pub fn groups(&self) -> usize {
         self.0.groups.len()
+    }
+
+    /// What has gone through the door.
+    pub fn traffic(&self) -> TrafficValues {
+        self.0.traffic.values()
     }
 
     /// What the door has done.

@@ -53,6 +53,7 @@ impl Serving {
         publish: &Publish,
         receipt: Option<Receipt>,
     ) {
+        self.local.traffic.publishes_received.add(1);
         let policy = self.local.shard.policy();
         let request = self.to_durable_request(connection, publish);
         let authorized = request.and_then(|request| match request {

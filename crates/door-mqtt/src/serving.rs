@@ -11,6 +11,8 @@ use crate::kept::Kept;
 use crate::registry::Claim;
 use crate::share::Shares;
 use crate::store::Names;
+use crate::sys::SysSubscriptions;
+use crate::traffic::Counted;
 use crate::writes::Writes;
 
 /// What an accepted connection has.
@@ -26,6 +28,9 @@ pub(crate) struct Serving {
     pub(crate) kept: Option<Box<Kept>>,
     /// Where the will is stored, if there is one.
     pub(crate) will: Option<Names>,
+    /// Its subscriptions below `$SYS`, once it has any.
+    pub(crate) sys: Option<Box<SysSubscriptions>>,
+    pub(crate) counted: Counted,
     pub(crate) claim: Claim,
 }
 
@@ -47,6 +52,8 @@ impl Serving {
             shares: None,
             kept,
             will,
+            sys: None,
+            counted: Counted::new(&local.traffic),
             claim,
         }
     }

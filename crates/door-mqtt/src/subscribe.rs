@@ -15,6 +15,7 @@ use crate::feeds::Subscription as Told;
 use crate::record::Place;
 use crate::serving::Serving;
 use crate::share::Shares;
+use crate::sys::{self, SysSubscriptions};
 use crate::tracked::{self, FRAMES, Kind};
 
 /// What a SUBSCRIBE says about all its filters.
@@ -67,7 +68,8 @@ impl Serving {
         let reasons = unsubscribe.filters.iter().map(|filter| {
             self.forget_subscription(filter.as_str());
             let existed = self.feeds.remove(filter.as_str())
-                || self.shares.as_mut().is_some_and(|shares| shares.remove(filter.as_str()));
+                || self.shares.as_mut().is_some_and(|shares| shares.remove(filter.as_str()))
+                || self.sys.as_mut().is_some_and(|sys| sys.remove(filter.as_str()));
             if existed { ReasonCode::Success } else { ReasonCode::NoSubscriptionExisted }
         });
         connection.answer_unsubscribe(unsubscribe.id, reasons.collect());
@@ -90,6 +92,9 @@ impl Serving {
             let number = self.keep_shared(name, options, &common.identifier);
             let joined = self.subscribe_shared(connection, name, options, &common.identifier, number);
             return joined.map_err(for_suback);
+        }
+        if sys::is_sys(name) && !self.local.shared.options.sys_interval.is_zero() {
+            return self.subscribe_sys(name, options, &common.identifier).map_err(for_suback);
         }
         let kind = match (name.strip_prefix(FRAMES), common.since) {
             (Some(_), _) => Kind::Frames,
@@ -139,14 +144,28 @@ impl Serving {
 
     /// Whether there may be another subscription, if this is one.
     fn check_count(&self, name: &str) -> Result<(), Refusal> {
-        let shares = self.shares.as_deref();
-        let exists = self.feeds.by_filter.contains_key(name) || shares.is_some_and(|s| s.contains(name));
+        let exists = self.feeds.by_filter.contains_key(name)
+            || self.shares.as_ref().is_some_and(|shares| shares.contains(name))
+            || self.sys.as_ref().is_some_and(|sys| sys.contains(name));
         let limit = self.local.shared.options.subscriptions;
-        if !exists && self.feeds.subscriptions.len() + shares.map_or(0, Shares::len) >= limit {
+        if !exists && self.subscriptions().0 >= limit {
             let text = format!("a connection has at most {limit} subscriptions");
             return Err(Refusal::new(ReasonCode::QuotaExceeded, text));
         }
         Ok(())
+    }
+
+    /// How many subscriptions there are, and how many of them are shared.
+    fn subscriptions(&self) -> (usize, usize) {
+        let shared = self.shares.as_deref().map_or(0, Shares::len);
+        let sys = self.sys.as_deref().map_or(0, SysSubscriptions::len);
+        (self.feeds.subscriptions.len() + shared + sys, shared)
+    }
+
+    /// Lets everybody know how many subscriptions there are.
+    pub(crate) fn count_subscriptions(&mut self) {
+        let (all, shared) = self.subscriptions();
+        self.counted.set(all, shared);
     }
 
     /// Whether a subscription that is made again goes on with its feed, so that nothing is lost `[MQTT-3.8.4-4]`. A tracked

@@ -14,6 +14,8 @@ pub struct Counters {
     events_dropped: AtomicU64,
     refused: AtomicU64,
     feeds: AtomicU64,
+    feeds_behind: AtomicU64,
+    catch_ups: AtomicU64,
 }
 
 /// The counters at one moment.
@@ -33,6 +35,10 @@ pub struct CounterValues {
     pub refused: u64,
     /// Feeds that exist now.
     pub feeds: u64,
+    /// Feeds that are told what they missed: new ones that continue, and those whose subscriber is slow.
+    pub feeds_behind: u64,
+    /// How often a feed began to be told what it missed.
+    pub catch_ups: u64,
 }
 
 impl Counters {
@@ -46,6 +52,8 @@ impl Counters {
             events_dropped: self.events_dropped.load(Relaxed),
             refused: self.refused.load(Relaxed),
             feeds: self.feeds.load(Relaxed),
+            feeds_behind: self.feeds_behind.load(Relaxed),
+            catch_ups: self.catch_ups.load(Relaxed),
         }
     }
 
@@ -73,6 +81,12 @@ impl Counters {
 
     pub(crate) fn refused(&self) {
         self.refused.fetch_add(1, Relaxed);
+    }
+
+    /// So many more feeds (or fewer, as a wrapped number) catch up, so many of them anew.
+    pub(crate) fn catching_up(&self, more: u64, begun: u64) {
+        self.feeds_behind.fetch_add(more, Relaxed);
+        self.catch_ups.fetch_add(begun, Relaxed);
     }
 
     pub(crate) fn subscribed(&self) {

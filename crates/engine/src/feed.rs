@@ -30,6 +30,10 @@ use crate::ring::{Ring, Shared};
 use crate::short::Short;
 
 /// One subscription.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each says whether it stands in a list that has nothing to do with the others"
+)]
 pub(crate) struct Feed {
     pub(crate) filter: Filter,
     pub(crate) principal: Principal,
@@ -40,6 +44,8 @@ pub(crate) struct Feed {
     pub(crate) is_ready: bool,
     /// Whether it counts among the congested feeds of the shard.
     pub(crate) is_congested: bool,
+    /// Whether it counts among the feeds that catch up.
+    pub(crate) counts_as_behind: bool,
     /// Tells it from an earlier feed in the same slot.
     pub(crate) serial: u64,
     /// The place it was last told of, so that a commit of many changes is told once.
@@ -192,6 +198,7 @@ impl Feed {
             subscriber,
             is_ready: false,
             is_congested: false,
+            counts_as_behind: false,
             serial,
             last_place: None,
             mode,
@@ -271,6 +278,11 @@ impl Feed {
         }
         self.fall_behind();
         Told::Ready
+    }
+
+    /// Whether it tells what was missed.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        matches!(self.state, State::CatchUp(_))
     }
 
     /// Whether the subscriber is so far behind with live entries that publishers of events wait.

@@ -95,6 +95,8 @@ fn a_latest_feed_that_falls_behind_gets_the_newest_states_once() {
         }
         world.delete("gone").await;
         let head = world.put("last", "1").await;
+        let behind = world.engine.counters().values();
+        assert_eq!((behind.feeds_behind, behind.catch_ups), (1, 1));
         copy.read_to(&mut subscriber, id, head).await;
         assert_eq!(copy.state, world.state("#"));
         assert!(
@@ -106,6 +108,8 @@ fn a_latest_feed_that_falls_behind_gets_the_newest_states_once() {
         let live = world.put("hot", "live").await;
         copy.read_to(&mut subscriber, id, live).await;
         assert_eq!(copy.state["hot"], "live");
+        let behind = world.engine.counters().values();
+        assert_eq!((behind.feeds_behind, behind.catch_ups), (0, 1));
     });
 }
 

@@ -183,6 +183,7 @@ impl<'a> Frame<'a> {
     pub(crate) fn compose(&self, out: &mut Output, shape: &Shape<'_>) -> Result<(), EncodeError> {
         let extra = if self.properties.is_some() { shape.extra } else { &[] };
         let parts = self.parts(shape, extra.len());
+        out.count_packet();
         let copied = out.copied();
         let is_as_encoded = parts.delivery == Delivery::AtMostOnce
             && extra.is_empty()

@@ -22,6 +22,8 @@ pub struct Output {
     shared: VecDeque<SharedPiece>,
     /// Bytes of all shared pieces that are not written yet.
     shared_bytes: usize,
+    /// Packets that were put in since they were last counted.
+    packets: u32,
 }
 
 #[derive(Debug)]
@@ -57,6 +59,17 @@ impl Output {
             self.copied.extend_from_slice(buffer);
             buffer.clear();
         }
+    }
+
+    /// A packet was put in.
+    #[inline]
+    pub(crate) fn count_packet(&mut self) {
+        self.packets = self.packets.wrapping_add(1);
+    }
+
+    /// How many packets were put in since this was last asked.
+    pub(crate) fn take_packets(&mut self) -> u32 {
+        std::mem::take(&mut self.packets)
     }
 
     /// The buffer of small pieces, to append to.

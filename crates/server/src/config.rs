@@ -11,6 +11,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use dovetail_door_http::Origins;
 use dovetail_engine::{History, Options as EngineOptions};
@@ -30,6 +31,8 @@ pub struct Config {
     pub shards: NonZeroUsize,
     /// Connections open at once.
     pub connections: usize,
+    /// How often `$SYS` says how the server is; never if it is zero.
+    pub sys_interval: Duration,
     /// The engine's part.
     pub engine: EngineOptions,
     /// The journal's part.
@@ -86,6 +89,7 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 1], 1883))],
             shards: cores,
             connections: 100_000,
+            sys_interval: Duration::from_secs(10),
             engine: EngineOptions { history: History::default(), ..EngineOptions::default() },
             journal: FileOptions::default(),
             origins: Origins::default(),

@@ -55,6 +55,31 @@ pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door) {
         done.throttled,
     );
     counter(text, "dovetail_mqtt_wills_total", "Wills published.", done.wills);
+    append_traffic(text, mqtt);
+}
+
+/// What has gone through the MQTT door.
+fn append_traffic(text: &mut String, mqtt: &Door) {
+    let through = mqtt.traffic();
+    let counters = [
+        ("bytes_received", "Bytes from MQTT clients.", through.bytes_received),
+        ("bytes_sent", "Bytes to MQTT clients.", through.bytes_sent),
+        ("packets_received", "Packets from MQTT clients.", through.packets_received),
+        ("packets_sent", "Packets to MQTT clients.", through.packets_sent),
+        ("publishes_received", "Messages from MQTT clients.", through.publishes_received),
+        ("publishes_sent", "Messages to MQTT clients.", through.publishes_sent),
+    ];
+    for (name, help, value) in counters {
+        counter(text, &format!("dovetail_mqtt_{name}_total"), help, value);
+    }
+    let gauges = [
+        ("subscriptions", "Subscriptions, shared ones included.", through.subscriptions),
+        ("shared_subscriptions", "Shared subscriptions.", through.shared_subscriptions),
+        ("groups", "Groups of shared subscriptions.", mqtt.groups() as u64),
+    ];
+    for (name, help, value) in gauges {
+        gauge(text, &format!("dovetail_mqtt_{name}"), help, value);
+    }
 }
 
 fn counter(text: &mut String, name: &str, help: &str, value: u64) {

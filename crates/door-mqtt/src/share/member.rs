@@ -17,7 +17,7 @@ use super::home::Home;
 use super::{Admitted, Candidate, Key, SharedGroup};
 use crate::answer::{Refusal, of_denied};
 use crate::counters::count;
-use crate::deliver::{Encoded, Told, send};
+use crate::deliver::{Encoded, Told, count_sent, send};
 use crate::expiry::{Left, Lifespan};
 use crate::kept::{Kept, Origin};
 use crate::record::{What, digest};
@@ -282,7 +282,9 @@ impl Serving {
                 count(&self.local.shared.counters.expired);
                 continue;
             }
-            match shares.send(connection, self.version, (&parcel, left), self.kept.as_deref_mut()) {
+            let sent = shares.send(connection, self.version, (&parcel, left), self.kept.as_deref_mut());
+            count_sent(&self.local.traffic, sent);
+            match sent {
                 Sent::WindowFull => {
                     shares.inbox.lock().parcels.push_front(parcel);
                     return Told::Everything;

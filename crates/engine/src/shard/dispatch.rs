@@ -19,6 +19,7 @@ use tokio::time::Sleep;
 
 use super::Inner;
 use crate::Core;
+use crate::counters::Counters;
 use crate::entry::Entry;
 use crate::fanout::ReadOn;
 use crate::feed::{Feed, Told};
@@ -36,7 +37,18 @@ pub(crate) struct Dispatching {
     pub(crate) dispatched: u64,
     /// Feeds whose subscriber is far behind with live entries.
     pub(crate) congested: usize,
+    pub(crate) catching_up: CatchingUp,
     pub(crate) next_serial: u64,
+}
+
+/// Feeds that are told what they missed, for metrics.
+#[derive(Debug, Default)]
+pub(crate) struct CatchingUp {
+    now: u64,
+    /// How often that began.
+    begun: u64,
+    /// What of both the counters know.
+    counted: (u64, u64),
 }
 
 /// What a subscriber has ready.
@@ -77,6 +89,7 @@ impl Dispatching {
             ring: Ring::new(0, core.options.ring_bytes),
             dispatched: 0,
             congested: 0,
+            catching_up: CatchingUp::default(),
             next_serial: 0,
         }
     }
@@ -88,7 +101,7 @@ impl Dispatching {
 
     /// Tells `entry` to every live feed that matches.
     fn dispatch(&mut self, entry: &Arc<Entry>, lost: &mut u64) {
-        let Self { routes, feeds, subscribers, ring, dispatched, congested, .. } = self;
+        let Self { routes, feeds, subscribers, ring, dispatched, congested, catching_up, .. } = self;
         if !entry.is_event {
             *dispatched = entry.number;
         }
@@ -103,6 +116,7 @@ impl Dispatching {
                 match feed.tell(place, entry) {
                     Told::Ready => {
                         ready(subscribers, *key, feed);
+                        catching_up.look_at(feed);
                         if !feed.is_congested && feed.is_far_behind() {
                             feed.is_congested = true;
                             *congested += 1;
@@ -121,6 +135,7 @@ impl Dispatching {
         self.dispatched = head;
         for (key, feed) in &mut self.feeds {
             if feed.miss() == Told::Ready {
+                self.catching_up.look_at(feed);
                 ready(&mut self.subscribers, key as u32, feed);
             }
         }
@@ -130,6 +145,35 @@ impl Dispatching {
     pub(crate) fn make_ready(&mut self, key: u32) {
         if let Some(feed) = self.feeds.get_mut(key as usize) {
             ready(&mut self.subscribers, key, feed);
+        }
+    }
+}
+
+impl CatchingUp {
+    /// Takes note of whether a feed catches up now.
+    pub(crate) fn look_at(&mut self, feed: &mut Feed) {
+        let (was, is) = (feed.counts_as_behind, feed.is_catching_up());
+        feed.counts_as_behind = is;
+        match (was, is) {
+            (false, true) => {
+                self.now += 1;
+                self.begun += 1;
+            }
+            (true, false) => self.now -= 1,
+            _ => {}
+        }
+    }
+
+    /// A feed is gone.
+    pub(crate) fn forget(&mut self, feed: &Feed) {
+        self.now -= u64::from(feed.counts_as_behind);
+    }
+
+    /// Tells the counters what has changed.
+    pub(crate) fn count(&mut self, counters: &Counters) {
+        let (now, begun) = std::mem::replace(&mut self.counted, (self.now, self.begun));
+        if (now, begun) != self.counted {
+            counters.catching_up(self.now.wrapping_sub(now), self.begun - begun);
         }
     }
 }
@@ -187,6 +231,7 @@ impl Dispatcher {
         for commit in self.commits.drain(..) {
             dispatching.dispatch(&commit, &mut lost);
         }
+        dispatching.catching_up.count(&shard.core.counters);
         drop(dispatching);
         shard.core.counters.dropped(lost);
         shard.mailbox.take_replies(&mut self.replies);

@@ -96,10 +96,13 @@ impl Subscriber {
         let mut dispatching = inner.dispatching.borrow_mut();
         loop {
             let Some(key) = self.next_ready(&mut dispatching, cx) else { return Poll::Pending };
-            let Dispatching { feeds, ring, dispatched, congested, subscribers, .. } = &mut *dispatching;
+            let Dispatching { feeds, ring, dispatched, congested, subscribers, catching_up, .. } =
+                &mut *dispatching;
             let Some(feed) = feeds.get_mut(key as usize) else { continue };
             let id = FeedId { key, serial: feed.serial };
             let step = with_world(&inner, ring, *dispatched, |world| feed.step(world));
+            catching_up.look_at(feed);
+            catching_up.count(&inner.core.counters);
             if feed.is_congested && feed.has_recovered() {
                 feed.is_congested = false;
                 *congested -= 1;
@@ -230,6 +233,8 @@ fn remove(inner: &Inner, dispatching: &mut Dispatching, key: u32) {
         inner.mailbox.signal();
     }
     inner.core.counters.unsubscribed();
+    dispatching.catching_up.forget(&feed);
+    dispatching.catching_up.count(&inner.core.counters);
     if !dispatching.is_active() {
         inner.mailbox.set_wants_commits(false);
         dispatching.ring.restart_after(dispatching.dispatched);

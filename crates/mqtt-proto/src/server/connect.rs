@@ -94,7 +94,9 @@ impl Peer {
             return false;
         }
         let fits = (out.len() - before) as u64 <= u64::from(self.maximum_packet_size);
-        if !fits {
+        if fits {
+            output.count_packet();
+        } else {
             out.truncate(before);
         }
         fits

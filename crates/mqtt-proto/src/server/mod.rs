@@ -133,6 +133,8 @@ pub struct Connection {
     limits: Limits,
     decoder: Decoder,
     output: Output,
+    /// Packets that came since they were last counted.
+    received: u32,
     state: State,
 }
 
@@ -174,6 +176,7 @@ impl Connection {
         Self {
             decoder: Decoder::new(Role::Server, limits.connect_size),
             output: Output::new(),
+            received: 0,
             state: State::AwaitingConnect { deadline: now + limits.connect_timeout },
             limits,
         }
@@ -190,7 +193,11 @@ impl Connection {
                 return None;
             }
             let packet = match self.decoder.next(input) {
-                Ok(packet) => packet?,
+                Ok(packet) => {
+                    let packet = packet?;
+                    self.received = self.received.wrapping_add(1);
+                    packet
+                }
                 Err(error) => {
                     self.invalid(error);
                     return None;
@@ -237,6 +244,11 @@ impl Connection {
     /// What is to be written.
     pub fn output(&mut self) -> &mut Output {
         &mut self.output
+    }
+
+    /// How many packets came from the client and how many were written for it since this was last asked.
+    pub fn take_packets(&mut self) -> (u32, u32) {
+        (std::mem::take(&mut self.received), self.output.take_packets())
     }
 
     /// When [`Self::handle_timeout`] has something to do.

@@ -46,6 +46,7 @@ pub(super) fn judge(said: Said, problems: &mut Vec<Problem>) -> Config {
             config.journal.first_segment_bytes.min(config.journal.segment_bytes);
     }
     judge.origins(&mut config.origins);
+    judge.duration("mqtt.sys_interval", &mut config.sys_interval);
     judge.log(&mut config.log);
     judge.refuse_unknown();
     config

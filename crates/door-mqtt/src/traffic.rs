@@ -1,0 +1,137 @@
+//! How much goes through the door, counted where it goes through.
+//!
+//! Each shard counts for itself: only its thread adds, so adding is a load and a store and no cache line moves between cores.
+//! Whoever wants to know adds the shards up.
+
+use std::ops::Add;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What went through one shard, or through all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TrafficValues {
+    /// Bytes that came.
+    pub bytes_received: u64,
+    /// Bytes that went.
+    pub bytes_sent: u64,
+    /// Packets of any kind that came.
+    pub packets_received: u64,
+    /// Packets of any kind that were written.
+    pub packets_sent: u64,
+    /// PUBLISH packets that came.
+    pub publishes_received: u64,
+    /// PUBLISH packets that were written.
+    pub publishes_sent: u64,
+    /// Subscriptions that exist now, shared ones included.
+    pub subscriptions: u64,
+    /// Shared subscriptions that exist now.
+    pub shared_subscriptions: u64,
+}
+
+/// The counts of one shard. They lie alone, so that two shards do not share a cache line.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub(crate) struct Traffic {
+    pub(crate) bytes_received: Count,
+    pub(crate) bytes_sent: Count,
+    pub(crate) packets_received: Count,
+    pub(crate) packets_sent: Count,
+    pub(crate) publishes_received: Count,
+    pub(crate) publishes_sent: Count,
+    subscriptions: Count,
+    shared_subscriptions: Count,
+}
+
+/// A number that one thread adds to and all may read.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+/// The counts of all shards.
+#[derive(Debug, Default)]
+pub(crate) struct AllTraffic(Mutex<Vec<Arc<Traffic>>>);
+
+/// The subscriptions of one connection, counted as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Counted {
+    traffic: Arc<Traffic>,
+    subscriptions: u64,
+    shared: u64,
+}
+
+impl Count {
+    #[inline]
+    pub(crate) fn add(&self, more: u64) {
+        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+impl AllTraffic {
+    /// The counts of another shard.
+    pub(crate) fn of_shard(&self) -> Arc<Traffic> {
+        let traffic = Arc::<Traffic>::default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&traffic));
+        traffic
+    }
+
+    pub(crate) fn values(&self) -> TrafficValues {
+        let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shards.iter().map(|traffic| traffic.values()).fold(TrafficValues::default(), Add::add)
+    }
+}
+
+impl Traffic {
+    fn values(&self) -> TrafficValues {
+        TrafficValues {
+            bytes_received: self.bytes_received.get(),
+            bytes_sent: self.bytes_sent.get(),
+            packets_received: self.packets_received.get(),
+            packets_sent: self.packets_sent.get(),
+            publishes_received: self.publishes_received.get(),
+            publishes_sent: self.publishes_sent.get(),
+            subscriptions: self.subscriptions.get(),
+            shared_subscriptions: self.shared_subscriptions.get(),
+        }
+    }
+}
+
+impl Add for TrafficValues {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        // A shard that counts down while it is read may be off by one for a moment.
+        Self {
+            bytes_received: self.bytes_received.wrapping_add(other.bytes_received),
+            bytes_sent: self.bytes_sent.wrapping_add(other.bytes_sent),
+            packets_received: self.packets_received.wrapping_add(other.packets_received),
+            packets_sent: self.packets_sent.wrapping_add(other.packets_sent),
+            publishes_received: self.publishes_received.wrapping_add(other.publishes_received),
+            publishes_sent: self.publishes_sent.wrapping_add(other.publishes_sent),
+            subscriptions: self.subscriptions.wrapping_add(other.subscriptions),
+            shared_subscriptions: self.shared_subscriptions.wrapping_add(other.shared_subscriptions),
+        }
+    }
+}
+
+impl Counted {
+    pub(crate) fn new(traffic: &Arc<Traffic>) -> Self {
+        Self { traffic: Arc::clone(traffic), subscriptions: 0, shared: 0 }
+    }
+
+    /// The connection has so many subscriptions now, so many of them shared.
+    pub(crate) fn set(&mut self, subscriptions: usize, shared: usize) {
+        let (subscriptions, shared) = (subscriptions as u64, shared as u64);
+        self.traffic.subscriptions.add(subscriptions.wrapping_sub(self.subscriptions));
+        self.traffic.shared_subscriptions.add(shared.wrapping_sub(self.shared));
+        (self.subscriptions, self.shared) = (subscriptions, shared);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.set(0, 0);
+    }
+}
