@@ -30,7 +30,8 @@ pub struct Settings {
     pub min_revision_wait: Duration,
     /// The longest silence of an event stream.
     pub progress_every: Duration,
-    /// Subprotocols of WebSocket that somebody serves; connections that speak them are given back ([`crate::Upgraded`]).
+    /// Subprotocols of WebSocket that somebody serves, the preferred ones first; connections that speak them are given back
+    /// ([`crate::Upgraded`]).
     pub subprotocols: &'static [&'static str],
     /// Which pages may open a WebSocket.
     pub origins: Origins,

@@ -44,8 +44,9 @@ pub(crate) fn answer(call: &Call<'_>, body: &Incoming) -> Answer<Response<Payloa
     };
     call.door.settings().origins.check(headers, call.peer)?;
     let known = call.door.settings().subprotocols;
-    let mut offered = lists(headers, &header::SEC_WEBSOCKET_PROTOCOL);
-    let Some(chosen) = offered.find_map(|name| known.iter().copied().find(|known| *known == name)) else {
+    // The first of ours that is offered: who offers `mqtt` is answered with it, whatever else it offers [MQTT-6.0.0-4].
+    let is_offered = |known: &str| lists(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == known);
+    let Some(chosen) = known.iter().copied().find(|known| is_offered(known)) else {
         let detail = format!("a WebSocket needs a subprotocol; here is {}", known.join(", "));
         return Err(Failure::bad_request(detail));
     };
