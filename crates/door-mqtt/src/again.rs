@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_engine::{Changes, Delivery, Item, Mode, Read};
-use dovetail_model::{Change, Epoch, Filter, Topic};
+use dovetail_model::{Epoch, Filter, Topic};
 use dovetail_mqtt_proto::{PacketId, PropertiesBuf, Property, Version, split_shared};
 
 use crate::Local;
@@ -126,11 +126,6 @@ impl Finder<'_> {
     ) -> Option<(Bytes, Option<Lifespan>)> {
         let at = delivery.changes().position(|change| digest(change.topic()) == wanted)?;
         let change = delivery.changes().nth(at)?;
-        if let Change::Event(event) = change
-            && event.is_over(self.local.shard.now())
-        {
-            return None;
-        }
         if kind == Kind::Tracked {
             tracked::position(extra, delivery, change, delivery.len() - at - 1);
         }

@@ -14,7 +14,7 @@ use crate::answer::{Outcome, Refusal, of_write_error};
 use crate::deliver::Encoded;
 use crate::expiry::Left;
 use crate::feeds::Subscription;
-use crate::kept::Kept;
+use crate::kept::{Kept, Part};
 use crate::open::Resumed;
 use crate::record::{Flow, Place, Subscribed};
 use crate::serving::Serving;
@@ -57,7 +57,7 @@ impl Serving {
         if split_shared(&filter).is_some() {
             self.subscribe_shared(connection, &filter, options, &encoded, number)?;
             if let Some(kept) = self.kept.as_deref_mut() {
-                kept.shared.insert(filter, number);
+                kept.shared.insert(filter, Part { number, qos: options.qos });
             }
             return Ok(());
         }
@@ -111,9 +111,10 @@ impl Serving {
     ) -> u32 {
         let head = self.local.shard.head();
         let Some(kept) = &mut self.kept else { return 0 };
-        let number = kept.shared.get(filter).copied().unwrap_or(kept.next);
+        let before = kept.shared.get(filter).copied();
+        let number = before.map_or(kept.next, |part| part.number);
         kept.next = kept.next.max(number + 1);
-        kept.shared.insert(filter.into(), number);
+        kept.shared.insert(filter.into(), Part { number, qos: options.qos });
         let subscribed = Subscribed {
             filter: filter.into(),
             options,
@@ -122,6 +123,12 @@ impl Serving {
             place: Place::up_to(head.number),
             epoch: head.epoch,
         };
+        if let Some(filter) = subscribed.awaited() {
+            self.local.shard.await_events(&filter);
+        }
+        if let Some(filter) = before.and_then(|part| part.awaited(filter)) {
+            kept.forget(filter);
+        }
         kept.owe(Record::put(kept.names.subscription(number), subscribed.encode().into()));
         number
     }
@@ -153,8 +160,11 @@ impl Serving {
     /// A subscription is given up.
     pub(crate) fn forget_subscription(&mut self, name: &str) {
         let Some(kept) = &mut self.kept else { return };
-        if let Some(number) = kept.shared.remove(name) {
-            kept.owe(Record::delete(kept.names.subscription(number)));
+        if let Some(part) = kept.shared.remove(name) {
+            kept.owe(Record::delete(kept.names.subscription(part.number)));
+            if let Some(filter) = part.awaited(name) {
+                kept.forget(filter);
+            }
         }
         let index = self.feeds.by_filter.get(name);
         let Some(told) = index.and_then(|index| self.feeds.subscriptions.get(*index)) else { return };
@@ -282,7 +292,9 @@ impl Serving {
     /// What is awaited for the subscriptions in memory.
     pub(crate) fn awaited(&self) -> Vec<Filter> {
         let all = self.feeds.subscriptions.iter();
-        all.filter_map(|(_, told)| awaited(&told.filter, told.kind, told.options.qos)).collect()
+        let own = all.filter_map(|(_, told)| awaited(&told.filter, told.kind, told.options.qos));
+        let parts = self.kept.iter().flat_map(|kept| &kept.shared);
+        own.chain(parts.filter_map(|(filter, part)| part.awaited(filter))).collect()
     }
 }
 

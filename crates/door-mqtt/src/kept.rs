@@ -20,7 +20,8 @@ use slab::Slab;
 
 use crate::again::Again;
 use crate::record::{Flight, What};
-use crate::store::Names;
+use crate::store::{Names, awaited};
+use crate::tracked::Kind;
 
 /// How long the flow of a connected session may be ahead of its record.
 const FLOW_LAG: Duration = Duration::from_secs(1);
@@ -36,8 +37,8 @@ pub(crate) struct Kept {
     flights: Slab<Flying>,
     /// What is in flight for groups, by tags that they gave.
     for_groups: HashMap<u64, Flying>,
-    /// The numbers of shared subscriptions, by filter.
-    pub(crate) shared: HashMap<Box<str>, u32>,
+    /// The shared subscriptions, by filter.
+    pub(crate) shared: HashMap<Box<str>, Part>,
     /// What was in flight when the session was resumed, and is not written again yet.
     pub(crate) again: VecDeque<Again>,
     owed: Owed,
@@ -53,6 +54,22 @@ pub(crate) struct Kept {
     pub(crate) is_void: bool,
     /// A record could not be written: what is in memory is not what is stored.
     pub(crate) has_failed: bool,
+}
+
+/// A shared subscription of a session.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    /// By which the records know it.
+    pub(crate) number: u32,
+    /// What was granted.
+    pub(crate) qos: Qos,
+}
+
+impl Part {
+    /// What it waits for.
+    pub(crate) fn awaited(self, filter: &str) -> Option<Filter> {
+        awaited(filter, Kind::Plain, self.qos)
+    }
 }
 
 /// A message in flight, but for what the protocol knows of it.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use dovetail_auth::Principal;
 use dovetail_engine::{Record, WriteError};
 use dovetail_model::{Epoch, Revision};
-use dovetail_mqtt_proto::{InFlight, ReasonCode, Session, Stage, Version, Will};
+use dovetail_mqtt_proto::{InFlight, ReasonCode, Session, Stage, Version, Will, split_shared};
 
 use crate::Local;
 use crate::again::{self, Again};
@@ -197,11 +197,12 @@ fn places(
 }
 
 /// Whether everything can be told that subscriptions without words of their own have missed. Those with `QoS` 0 are owed
-/// the newest states only, and tracked ones are told of a gap in their own stream.
+/// the newest states only, tracked ones are told of a gap in their own stream, and groups do not wait for their members.
 fn is_reachable(stored: &Stored, oldest: Revision, head: Revision) -> bool {
     let places = places(&stored.subscriptions, stored.flow.as_ref());
     stored.subscriptions.iter().all(|(number, subscribed)| {
-        if subscribed.kind != Kind::Plain || subscribed.awaited().is_none() {
+        let is_shared = split_shared(&subscribed.filter).is_some();
+        if subscribed.kind != Kind::Plain || is_shared || subscribed.awaited().is_none() {
             return true;
         }
         match places.get(number) {

@@ -200,7 +200,7 @@ impl Subscribed {
                 2 => Kind::Frames,
                 _ => return Err(Damaged),
             },
-            // 0 is no identifier [MQTT-3.8.2.1.2].
+            // 0 is no identifier (§3.8.2.1.2).
             identifier: Some(reader.small()?).filter(|id| *id != 0),
             epoch: reader.epoch()?,
             place: reader.place()?,

@@ -92,9 +92,10 @@ pub(crate) fn awaited(filter: &str, kind: Kind, qos: Qos) -> Option<Filter> {
     if qos == Qos::AtMostOnce {
         return None;
     }
-    // Nobody reads for a group whose members are all away.
-    if split_shared(filter).is_some() {
-        return None;
+    if let Some(shared) = split_shared(filter) {
+        // Nobody reads for a group whose members are all away. But what was on its way to one with QoS 2 is sent to it again
+        // when it comes back [MQTT-4.8.2-4], and is found in the journal then.
+        return if qos == Qos::ExactlyOnce { Filter::new(shared.filter).ok() } else { None };
     }
     let filter = if kind == Kind::Frames { filter.strip_prefix(FRAMES).unwrap_or(filter) } else { filter };
     Filter::new(filter).ok()

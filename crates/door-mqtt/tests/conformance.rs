@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use common::{
-    Client, V3, V5, World, connect, id, is, properties, publish, retained, short, text, with_plain_door,
+    Client, V3, V5, World, connect, id, is, properties, publish, retained, session, short, text,
+    with_plain_door,
 };
 use dovetail_mqtt_proto::{
     Ack, Connect, Delivery, Packet, Properties, Property, Publish, Qos, ReasonCode, SubscribeOptions,
@@ -257,5 +260,64 @@ fn messages_keep_their_order() {
                 }
             }
         }
+    });
+}
+
+/// Publishes with `QoS` 2 and lets the subscriber, which has a session, vanish before it has answered.
+async fn sent_and_left(
+    world: &World,
+    subscriber: &mut Client,
+    topic: &str,
+    properties: Properties,
+) -> Publish {
+    let mut publisher = world.client(V5, "publisher").await;
+    let message = Publish { properties, ..publish(topic, "x", Delivery::AtMostOnce) };
+    publish_at(&mut publisher, Qos::ExactlyOnce, message).await;
+    publisher.disconnect(ReasonCode::Success).await;
+    let sent = subscriber.message().await;
+    assert_eq!(sent.delivery.qos(), Qos::ExactlyOnce);
+    subscriber.vanish();
+    sent
+}
+
+/// The client comes back and gets the message to its end.
+async fn sent_again(world: &World, name: &str, sent: &Publish) {
+    let (mut client, ack) = world.connected(session(V5, name, 300)).await;
+    assert!(ack.session_present);
+    let again = client.message().await;
+    assert!(again.dup);
+    assert_eq!((&again.topic, &again.payload, again.delivery), (&sent.topic, &sent.payload, sent.delivery));
+    let id = sent.delivery.id().unwrap();
+    client.send(&Packet::PubRec(Ack::new(id, ReasonCode::Success))).await;
+    assert_eq!(client.next().await, Packet::PubRel(Ack::new(id, ReasonCode::Success)));
+    client.send(&Packet::PubComp(Ack::new(id, ReasonCode::Success))).await;
+    client.ping().await;
+}
+
+/// `[MQTT-4.3.3-7]`
+#[test]
+fn a_message_that_was_sent_does_not_expire() {
+    with_plain_door(|world| async move {
+        let mut subscriber = world.connected(session(V5, "subscriber", 300)).await.0;
+        subscriber.subscribe("x/#", Qos::ExactlyOnce).await;
+        let expiry = properties(&[Property::MessageExpiry(10)]);
+        let sent = sent_and_left(&world, &mut subscriber, "x/event", expiry).await;
+        world.pass(Duration::from_secs(20)).await;
+        sent_again(&world, "subscriber", &sent).await;
+    });
+}
+
+/// `[MQTT-4.8.2-4]`
+#[test]
+fn a_shared_message_on_its_way_with_qos_2_stays_with_its_member() {
+    with_plain_door(|world| async move {
+        let mut member = world.connected(session(V5, "member", 300)).await.0;
+        member.subscribe("$share/g/y/#", Qos::ExactlyOnce).await;
+        let sent = sent_and_left(&world, &mut member, "y/event", Properties::NONE).await;
+        let mut other = world.client(V5, "other").await;
+        other.subscribe("$share/g/y/#", Qos::ExactlyOnce).await;
+        other.ping().await;
+        sent_again(&world, "member", &sent).await;
+        other.ping().await;
     });
 }
