@@ -19,23 +19,23 @@ async fn watch(world: &World) -> Client {
     watch
 }
 
-fn will(delay: u32, retain: bool) -> Option<Will> {
+fn will(delay: u32, retain: bool) -> Will {
     let properties = properties(&[Property::WillDelay(delay)]);
-    Some(Will {
+    Will {
         qos: Qos::AtLeastOnce,
         retain,
         properties,
         topic: text("will/c"),
         payload: Bytes::from_static(b"gone"),
-    })
+    }
 }
 
 fn with_will(connect: Connect, delay: u32) -> Connect {
     let mut will = will(delay, false);
-    if let (Some(will), false) = (&mut will, connect.version.is_v5()) {
+    if !connect.version.is_v5() {
         will.properties = dovetail_mqtt_proto::Properties::NONE;
     }
-    Connect { will, keep_alive: 0, ..connect }
+    Connect { will: Some(will), keep_alive: 0, ..connect }
 }
 
 /// Waits until only so many clients are connected.
@@ -239,7 +239,7 @@ fn a_will_is_published_once_whenever_the_server_is_killed() {
         with_plain_door(|world| async move {
             watch(&world).await.vanish();
             left(&world, 0).await;
-            let connect = Connect { will: will(0, retain), ..session(V5, "c", 100) };
+            let connect = Connect { will: Some(will(0, retain)), ..session(V5, "c", 100) };
             let mut client = world.connected(connect).await.0;
             world.journal.hold();
             client.vanish();
@@ -295,7 +295,7 @@ fn a_will_that_nobody_may_publish_is_given_up() {
     with_plain_door(|world| async move {
         let mut observer = watch(&world).await;
         let control = [Property::User("if-match", "*")];
-        let mut will = will(0, true).unwrap();
+        let mut will = will(0, true);
         will.properties = properties(&control);
         let connect = Connect { will: Some(will), ..session(V5, "c", 100) };
         let mut client = world.connected(connect).await.0;
