@@ -283,7 +283,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         match &mut self.stage {
             Stage::Serving(_) if !self.socket.takes_bytes() => Told::Enough,
             // What is sent while the disk is waited for would have to wait for it again.
-            Stage::Serving(serving) if serving.is_held() => Told::Everything,
+            Stage::Serving(serving) if serving.is_held() => Told::Enough,
             Stage::Serving(serving) => serving.deliver(&mut self.connection, cx, OUTPUT_BYTES),
             Stage::Greeting | Stage::Claiming(_) | Stage::Opening(_) => Told::Everything,
         }
