@@ -207,9 +207,12 @@ Make = {"paho": Paho, "gmqtt": Gmqtt}[client_name]
 numbers = iter(range(1000))
 
 
-def make(**options):
-    name = f"{client_name}{transport[0]}{version.replace('.', '')}{next(numbers)}"
-    return Make(name, **options)
+def fresh():
+    return f"{client_name}{transport[0]}{version.replace('.', '')}{next(numbers)}"
+
+
+def make(name=None, **options):
+    return Make(name or fresh(), **options)
 
 
 def status(topic):
@@ -271,6 +274,52 @@ def will(topic):
     assert status(f"{topic}/polite")[0] == 404
     assert status(f"{topic}/mortal") == (200, b"gone")
     reader.leave()
+
+
+def session(topic):
+    """A session waits for its client: its subscriptions, and what came meanwhile, in order."""
+    writer, name = make(), fresh()
+    sleeper = lambda: make(name, clean=False, expiry_s=600)
+    first = sleeper()
+    assert not first.session_present
+    first.subscribe(f"{topic}/#", 2)
+    first.leave()
+    for number, retain in ((1, True), (2, False), (3, True)):
+        writer.publish(f"{topic}/a", b"asleep %d" % number, 1, retain=retain)
+    second = sleeper()
+    assert second.session_present
+    for number in (1, 2, 3):
+        second.expect(f"{topic}/a", b"asleep %d" % number, qos=1)
+    writer.publish(f"{topic}/a", b"awake", 2)
+    second.expect(f"{topic}/a", b"awake", qos=2)
+    second.vanish()
+    writer.publish(f"{topic}/b", b"gone", 2)
+    third = sleeper()
+    assert third.session_present
+    # Most programs subscribe again whenever they connect. They get the state once more, and lose nothing.
+    third.subscribe(f"{topic}/#", 2)
+    found = {(message.topic, message.payload, message.retain) for message in (third.next(), third.next())}
+    assert found == {(f"{topic}/b", b"gone", False), (f"{topic}/a", b"asleep 3", True)}, found
+    third.leave()
+    last = make(name)
+    assert not last.session_present
+    last.leave()
+    writer.leave()
+
+
+def share(topic):
+    """Each message goes to one member of a group, and all of them to somebody."""
+    writer, first, second = make(), make(), make()
+    second.messages = first.messages
+    for member in (first, second):
+        member.subscribe(f"$share/crew/{topic}/#", 1)
+    wanted = {b"%d" % number for number in range(20)}
+    for payload in wanted:
+        writer.publish(f"{topic}/jobs", payload, 1)
+    found = [first.next().payload for _ in wanted]
+    assert (len(found), set(found)) == (20, wanted), found
+    for client in (writer, first, second):
+        client.leave()
 
 
 def alias(topic):

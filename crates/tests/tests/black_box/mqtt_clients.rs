@@ -17,7 +17,7 @@ use rustix::process::Signal;
 use crate::docs;
 
 /// What every version of MQTT can do.
-const BASIC: [&str; 3] = ["qos", "retained", "will"];
+const BASIC: [&str; 5] = ["qos", "retained", "will", "session", "share"];
 /// What came with MQTT 5.
 const FIVE: [&str; 4] = ["alias", "expiry", "request", "user"];
 
@@ -151,6 +151,23 @@ fn a_will_of_mosquitto_is_published_when_it_is_killed() {
         mortal.kill();
         assert_eq!(run(&mut reader).trim(), "gone");
         assert_eq!(http.get(&format!("/{topic}")).unwrap().text(), "gone");
+    }
+}
+
+#[test]
+fn a_session_of_mosquitto_waits_for_it() {
+    let server = Setup::new().start();
+    for (version, expiry) in [("mqttv31", &[][..]), ("mqttv311", &[]), ("mqttv5", &["-x", "600"])] {
+        let sleeper = [&["-c", "-i", version, "-q", "1", "-t", version, "-W", "20"], expiry].concat();
+        let leaving = [&sleeper[..], &["-E"]].concat();
+        run(&mut mosquitto("mosquitto_sub", &server, version, &leaving));
+        for payload in ["one", "two"] {
+            let message = ["-q", "1", "-t", version, "-m", payload];
+            run(&mut mosquitto("mosquitto_pub", &server, version, &message));
+        }
+        let returning = [&sleeper[..], &["-C", "2"]].concat();
+        let heard = run(&mut mosquitto("mosquitto_sub", &server, version, &returning));
+        assert_eq!(heard.trim(), "one\ntwo", "{version}");
     }
 }
 
