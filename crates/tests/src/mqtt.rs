@@ -38,6 +38,8 @@ pub struct Connect {
     pub keep_alive: u16,
     /// A message for the case that the connection breaks: topic, payload, QoS, retain.
     pub will: Option<(String, Vec<u8>, u8, bool)>,
+    /// Seconds that the will waits for the client to return, in 5.
+    pub will_delay: Option<u32>,
 }
 
 /// One connection.
@@ -74,6 +76,7 @@ impl Connect {
             session_expiry: None,
             keep_alive: 60,
             will: None,
+            will_delay: None,
         }
     }
 
@@ -173,6 +176,18 @@ impl Mqtt {
         }
     }
 
+    /// Ends subscriptions.
+    pub fn unsubscribe(&mut self, filters: &[&str]) -> io::Result<()> {
+        let id = self.id();
+        self.send(&wire::unsubscribe(id, filters, self.version))?;
+        loop {
+            match self.packet()? {
+                Packet::Unsuback { id: answered } if answered == id => return Ok(()),
+                other => self.keep(other)?,
+            }
+        }
+    }
+
     /// The next message, acknowledged.
     ///
     /// # Errors
@@ -201,6 +216,11 @@ impl Mqtt {
     /// What came and was not yet received.
     pub fn take_inbox(&mut self) -> Vec<Publish> {
         self.inbox.drain(..).collect()
+    }
+
+    /// Puts a message behind those that were not yet received.
+    pub fn put_back(&mut self, message: Publish) {
+        self.inbox.push_back(message);
     }
 
     /// Sets how long [`Self::receive`] waits.

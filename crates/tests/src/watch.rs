@@ -168,7 +168,7 @@ fn subscribe(
 
 /// Puts the frames together that a tracked subscription tells in several messages.
 #[derive(Debug, Default)]
-struct Messages {
+pub struct Messages {
     /// The state so far; `$feed/sync` says at which revision it is true.
     items: Vec<Frame>,
     /// The changes of a revision of which more are to come, and where they continue from.
@@ -178,7 +178,10 @@ struct Messages {
 
 impl Messages {
     /// The frames that are complete with this message.
-    fn next(&mut self, message: Publish) -> Result<Vec<Frame>, String> {
+    ///
+    /// # Errors
+    /// What makes it no message of a tracked subscription.
+    pub fn next(&mut self, message: Publish) -> Result<Vec<Frame>, String> {
         if let Some(word) = message.topic.strip_prefix("$feed/") {
             let said: serde_json::Value =
                 serde_json::from_slice(&message.payload).map_err(|error| error.to_string())?;

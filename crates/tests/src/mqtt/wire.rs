@@ -109,7 +109,8 @@ pub(super) fn connect(connect: &Connect) -> Vec<u8> {
     text(&mut body, &connect.client_id);
     if let Some((topic, payload, _, _)) = &connect.will {
         if v5 {
-            properties(&mut body, &[]);
+            let delay = connect.will_delay.map(|seconds| (0x18, Value::Number(seconds)));
+            properties(&mut body, delay.as_slice());
         }
         text(&mut body, topic);
         binary(&mut body, payload);
@@ -141,6 +142,17 @@ pub(super) fn subscribe(id: u16, filters: &[(&str, u8)], with: &[Property], vers
         body.push(*qos);
     }
     framed(0x82, &body)
+}
+
+pub(super) fn unsubscribe(id: u16, filters: &[&str], version: Version) -> Vec<u8> {
+    let mut body = id.to_be_bytes().to_vec();
+    if version == Version::V5 {
+        properties(&mut body, &[]);
+    }
+    for filter in filters {
+        text(&mut body, filter);
+    }
+    framed(0xa2, &body)
 }
 
 pub(super) fn puback(id: u16) -> Vec<u8> {

@@ -22,6 +22,12 @@ impl Length {
         Self { count: number(name).unwrap_or(default), until, done: 0 }
     }
 
+    /// Whether to go on when so many are done: for cases that are counted while several threads do them.
+    pub(crate) fn goes_on_after(&mut self, done: u64) -> bool {
+        self.done = done;
+        done < self.count && self.until.is_none_or(|until| Instant::now() < until)
+    }
+
     /// How many cases were started; printed at the end of a long run, which may be cut by its time.
     pub(crate) fn report(&self, what: &str) {
         #[expect(clippy::print_stderr, reason = "the runner shows it")]

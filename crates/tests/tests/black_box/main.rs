@@ -9,6 +9,8 @@ mod docs;
 mod doors;
 mod environment;
 mod kill;
+mod many;
 mod mqtt_clients;
+mod mutants;
 mod start;
 mod stop;
