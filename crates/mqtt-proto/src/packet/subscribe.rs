@@ -102,33 +102,25 @@ impl Subscribe {
         packet: &Bytes,
         version: Version,
     ) -> Result<Self, DecodeError> {
-        let id = reader.packet_id()?;
-        let properties = read_properties(reader, packet, version, Place::Subscribe)?;
-        let mut subscriptions = Vec::new();
-        while !reader.is_empty() {
-            let filter = reader.text()?;
-            check_filter(filter)?;
-            let options = SubscribeOptions::read(reader.u8()?, version)?;
-            if options.no_local && split_shared(filter).is_some() {
-                return Err(DecodeError::SharedNoLocal);
-            }
-            subscriptions.push(Subscription { filter: Text::shared(packet, filter), options });
-        }
-        if subscriptions.is_empty() {
-            return Err(DecodeError::NoFilter);
-        }
+        let place = Place::Subscribe;
+        let (id, properties, subscriptions) =
+            read_filters(reader, packet, version, place, |reader, filter| {
+                let options = SubscribeOptions::read(reader.u8()?, version)?;
+                if options.no_local && split_shared(filter).is_some() {
+                    return Err(DecodeError::SharedNoLocal);
+                }
+                Ok(Subscription { filter: Text::shared(packet, filter), options })
+            })?;
         Ok(Self { id, properties, subscriptions })
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>, version: Version) -> Result<(), EncodeError> {
-        put_packet(out, Kind::Subscribe.first_byte(), |out| {
-            out.extend_from_slice(&self.id.get().to_be_bytes());
-            write_properties(out, &self.properties, version)?;
-            for subscription in &self.subscriptions {
+        put_with_id(out, Kind::Subscribe, version, (self.id, &self.properties), |out| {
+            self.subscriptions.iter().try_for_each(|subscription| {
                 put_binary(out, subscription.filter.as_bytes())?;
                 out.push(subscription.options.to_byte(version));
-            }
-            Ok(())
+                Ok(())
+            })
         })
     }
 }
@@ -150,26 +142,70 @@ impl SubAck {
         packet: &Bytes,
         version: Version,
     ) -> Result<Self, DecodeError> {
-        let id = reader.packet_id()?;
-        let properties = read_properties(reader, packet, version, Place::SubAck)?;
-        let mut reasons = Vec::new();
-        while !reader.is_empty() {
-            let reason = read_reason(reader, Kind::SubAck)?;
-            if !version.is_v5() && reason.code() > 0x80 {
-                return Err(DecodeError::Reason(reason.code()));
-            }
-            reasons.push(reason);
+        let (id, properties, reasons) = read_reasons(reader, packet, version, Kind::SubAck, Place::SubAck)?;
+        match reasons.iter().find(|reason| !version.is_v5() && reason.code() > 0x80) {
+            Some(reason) => Err(DecodeError::Reason(reason.code())),
+            None => Ok(Self { id, properties, reasons }),
         }
-        if reasons.is_empty() { Err(DecodeError::NoFilter) } else { Ok(Self { id, properties, reasons }) }
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>, version: Version) -> Result<(), EncodeError> {
-        put_packet(out, Kind::SubAck.first_byte(), |out| {
-            out.extend_from_slice(&self.id.get().to_be_bytes());
-            write_properties(out, &self.properties, version)?;
+        put_with_id(out, Kind::SubAck, version, (self.id, &self.properties), |out| {
             let highest = if version.is_v5() { u8::MAX } else { 0x80 };
             out.extend(self.reasons.iter().map(|reason| reason.code().min(highest)));
             Ok(())
         })
     }
+}
+
+/// Reads what SUBSCRIBE and UNSUBSCRIBE have in common: an id, properties, and at least one filter, of which `item` makes
+/// what is kept.
+pub(super) fn read_filters<'a, T>(
+    reader: &mut Reader<'a>,
+    packet: &Bytes,
+    version: Version,
+    place: Place,
+    item: impl Fn(&mut Reader<'a>, &'a str) -> Result<T, DecodeError>,
+) -> Result<(PacketId, Properties, Vec<T>), DecodeError> {
+    let id = reader.packet_id()?;
+    let properties = read_properties(reader, packet, version, place)?;
+    let mut items = Vec::new();
+    while !reader.is_empty() {
+        let filter = reader.text()?;
+        check_filter(filter)?;
+        items.push(item(reader, filter)?);
+    }
+    if items.is_empty() { Err(DecodeError::NoFilter) } else { Ok((id, properties, items)) }
+}
+
+/// Reads what SUBACK and UNSUBACK have in common: an id, properties, and at least one reason.
+pub(super) fn read_reasons(
+    reader: &mut Reader<'_>,
+    packet: &Bytes,
+    version: Version,
+    kind: Kind,
+    place: Place,
+) -> Result<(PacketId, Properties, Vec<ReasonCode>), DecodeError> {
+    let id = reader.packet_id()?;
+    let properties = read_properties(reader, packet, version, place)?;
+    let mut reasons = Vec::new();
+    while !reader.is_empty() {
+        reasons.push(read_reason(reader, kind)?);
+    }
+    if reasons.is_empty() { Err(DecodeError::NoFilter) } else { Ok((id, properties, reasons)) }
+}
+
+/// Writes a packet that begins with an id and properties.
+pub(super) fn put_with_id(
+    out: &mut Vec<u8>,
+    kind: Kind,
+    version: Version,
+    (id, properties): (PacketId, &Properties),
+    body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
+) -> Result<(), EncodeError> {
+    put_packet(out, kind.first_byte(), |out| {
+        out.extend_from_slice(&id.get().to_be_bytes());
+        write_properties(out, properties, version)?;
+        body(out)
+    })
 }

@@ -1,15 +1,13 @@
 //! UNSUBSCRIBE (§3.10) and UNSUBACK (§3.11).
 
-use super::connect::{read_properties, write_properties};
-use super::disconnect::read_reason;
+use super::subscribe::{put_with_id, read_filters, read_reasons};
 use super::{Kind, PacketId};
 use crate::error::{DecodeError, EncodeError};
 use crate::properties::{Place, Properties};
 use crate::reason::ReasonCode;
 use crate::text::Text;
-use crate::topic::check_filter;
 use crate::version::Version;
-use crate::wire::{Reader, put_binary, put_packet};
+use crate::wire::{Reader, put_binary};
 use bytes::Bytes;
 
 /// A request to end subscriptions.
@@ -40,21 +38,14 @@ impl Unsubscribe {
         packet: &Bytes,
         version: Version,
     ) -> Result<Self, DecodeError> {
-        let id = reader.packet_id()?;
-        let properties = read_properties(reader, packet, version, Place::Unsubscribe)?;
-        let mut filters = Vec::new();
-        while !reader.is_empty() {
-            let filter = reader.text()?;
-            check_filter(filter)?;
-            filters.push(Text::shared(packet, filter));
-        }
-        if filters.is_empty() { Err(DecodeError::NoFilter) } else { Ok(Self { id, properties, filters }) }
+        let place = Place::Unsubscribe;
+        let (id, properties, filters) =
+            read_filters(reader, packet, version, place, |_, filter| Ok(Text::shared(packet, filter)))?;
+        Ok(Self { id, properties, filters })
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>, version: Version) -> Result<(), EncodeError> {
-        put_packet(out, Kind::Unsubscribe.first_byte(), |out| {
-            out.extend_from_slice(&self.id.get().to_be_bytes());
-            write_properties(out, &self.properties, version)?;
+        put_with_id(out, Kind::Unsubscribe, version, (self.id, &self.properties), |out| {
             self.filters.iter().try_for_each(|filter| put_binary(out, filter.as_bytes()))
         })
     }
@@ -66,24 +57,19 @@ impl UnsubAck {
         packet: &Bytes,
         version: Version,
     ) -> Result<Self, DecodeError> {
-        let id = reader.packet_id()?;
-        let mut reasons = Vec::new();
         if !version.is_v5() {
+            let id = reader.packet_id()?;
             reader.finish()?;
-            return Ok(Self { id, properties: Properties::NONE, reasons });
+            return Ok(Self { id, properties: Properties::NONE, reasons: Vec::new() });
         }
-        let properties = Properties::read(reader, packet, Place::UnsubAck)?;
-        while !reader.is_empty() {
-            reasons.push(read_reason(reader, Kind::UnsubAck)?);
-        }
-        if reasons.is_empty() { Err(DecodeError::NoFilter) } else { Ok(Self { id, properties, reasons }) }
+        let (id, properties, reasons) =
+            read_reasons(reader, packet, version, Kind::UnsubAck, Place::UnsubAck)?;
+        Ok(Self { id, properties, reasons })
     }
 
     pub(crate) fn write(&self, out: &mut Vec<u8>, version: Version) -> Result<(), EncodeError> {
-        put_packet(out, Kind::UnsubAck.first_byte(), |out| {
-            out.extend_from_slice(&self.id.get().to_be_bytes());
+        put_with_id(out, Kind::UnsubAck, version, (self.id, &self.properties), |out| {
             if version.is_v5() {
-                self.properties.write(out)?;
                 out.extend(self.reasons.iter().map(|reason| reason.code()));
             }
             Ok(())
