@@ -11,9 +11,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use dovetail_door_http::Origins;
+use dovetail_door_mqtt::Options as MqttOptions;
 use dovetail_engine::{History, Options as EngineOptions};
 use dovetail_journal::FileOptions;
 
@@ -31,14 +31,14 @@ pub struct Config {
     pub shards: NonZeroUsize,
     /// Connections open at once.
     pub connections: usize,
-    /// How often `$SYS` says how the server is; never if it is zero.
-    pub sys_interval: Duration,
     /// The engine's part.
     pub engine: EngineOptions,
     /// The journal's part.
     pub journal: FileOptions,
     /// Web pages that may open a WebSocket, besides the server's own and those of this machine.
     pub origins: Origins,
+    /// The MQTT door's part; the size of a payload is the engine's.
+    pub mqtt: MqttOptions,
     /// What is logged.
     pub log: Log,
 }
@@ -89,10 +89,10 @@ impl Default for Config {
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 1], 1883))],
             shards: cores,
             connections: 100_000,
-            sys_interval: Duration::from_secs(10),
             engine: EngineOptions { history: History::default(), ..EngineOptions::default() },
             journal: FileOptions::default(),
             origins: Origins::default(),
+            mqtt: MqttOptions::default(),
             log: Log { filter: "info".to_owned(), is_json: false },
         }
     }

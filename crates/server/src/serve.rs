@@ -69,8 +69,7 @@ impl Server {
         let drain = Drain::new();
         let mqtt = MqttDoor::new(dovetail_door_mqtt::Options {
             payload_bytes: config.engine.payload_bytes,
-            sys_interval: config.sys_interval,
-            ..dovetail_door_mqtt::Options::default()
+            ..config.mqtt.clone()
         });
         mqtt.recover(&engine);
         let shards = start_shards(config, &engine, &mqtt, &drain).map_err(StartError::Threads)?;

@@ -1,5 +1,7 @@
 //! What settings there are, and what each may be.
 
+mod mqtt;
+
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -46,7 +48,7 @@ pub(super) fn judge(said: Said, problems: &mut Vec<Problem>) -> Config {
             config.journal.first_segment_bytes.min(config.journal.segment_bytes);
     }
     judge.origins(&mut config.origins);
-    judge.duration("mqtt.sys_interval", &mut config.sys_interval);
+    judge.mqtt(&mut config.mqtt);
     judge.log(&mut config.log);
     judge.refuse_unknown();
     config

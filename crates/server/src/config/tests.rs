@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use dovetail_door_mqtt::PublishRate;
+
 use super::*;
 
 fn file(text: &str) -> (tempfile::NamedTempFile, Arguments) {
@@ -50,6 +52,47 @@ fn origins_are_a_list_in_the_file_and_have_commas_in_the_environment() {
     let environment = variables(&[("DOVETAIL__WEBSOCKET__ORIGINS", "a.example")]);
     let problems = Config::load(&Arguments::default(), environment).unwrap_err();
     assert!(problems.0[0].message.contains("`a.example` is no origin"), "{problems}");
+}
+
+#[test]
+fn mqtt_has_a_keep_alive_a_rate_and_topics_for_answers() {
+    let plain = Config::load(&Arguments::default(), variables(&[])).unwrap().mqtt;
+    assert_eq!((plain.keep_alive, plain.publish_rate), (None, None));
+    assert_eq!(plain.response_topics.as_deref(), Some("reply"));
+    let (_file, arguments) = file(
+        "[mqtt]\nkeep_alive = \"5m\"\npublish_rate = 100\npublish_burst = 7\nresponse_topics = \"x/answers\"\n",
+    );
+    let mqtt = Config::load(&arguments, variables(&[])).unwrap().mqtt;
+    assert_eq!(mqtt.keep_alive.map(u16::from), Some(300));
+    assert_eq!(mqtt.publish_rate, PublishRate::new(100, 7));
+    assert_eq!(mqtt.response_topics.as_deref(), Some("x/answers"));
+    let (_file, arguments) = file("[mqtt]\npublish_rate = 1_000\nresponse_topics = \"\"\n");
+    let mqtt = Config::load(&arguments, variables(&[])).unwrap().mqtt;
+    assert_eq!((mqtt.publish_rate, mqtt.response_topics), (PublishRate::new(1_000, 1_000), None));
+}
+
+#[test]
+fn what_mqtt_cannot_do_is_refused() {
+    let rows = [
+        ("keep_alive = \"0s\"", "`mqtt.keep_alive` is from \"1s\" to \"65535s\", not \"0s\""),
+        ("keep_alive = \"1d\"", "`mqtt.keep_alive` is from"),
+        ("keep_alive = \"soon\"", "`mqtt.keep_alive` is a time like"),
+        ("publish_rate = 0", "`mqtt.publish_rate` is a number from 1 to 1000000, not 0"),
+        ("publish_rate = 0\npublish_burst = 5", "`mqtt.publish_rate` is a number from 1 to 1000000, not 0"),
+        ("publish_burst = 5", "`mqtt.publish_burst` means nothing without `mqtt.publish_rate`"),
+        ("publish_rate = 100_001\npublish_burst = 100", "`mqtt.publish_burst` is at least 101"),
+        ("response_topics = \"$reply\"", "`mqtt.response_topics` is a topic that clients may publish to"),
+        ("response_topics = \"-/reply\"", "`mqtt.response_topics` is a topic"),
+        ("response_topics = \"reply/#\"", "`mqtt.response_topics` is a topic"),
+        ("response_topics = \"reply/\"", "`mqtt.response_topics` is a topic"),
+        ("response_topics = 7", "`mqtt.response_topics` is a topic"),
+    ];
+    for (said, message) in rows {
+        let (_file, arguments) = file(&format!("[mqtt]\n{said}\n"));
+        let problems = Config::load(&arguments, variables(&[])).unwrap_err();
+        assert_eq!(problems.0.len(), 1, "{said}: {problems}");
+        assert!(problems.0[0].message.contains(message), "{said}: {problems}");
+    }
 }
 
 #[test]
