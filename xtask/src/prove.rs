@@ -53,13 +53,20 @@ enum Count {
 /// done earlier.
 const SECONDS: &str = "DOVETAIL_PROVE_SECONDS";
 
-const PROOFS: [Proof; 5] = [
+const PROOFS: [Proof; 6] = [
     Proof {
         name: "kill",
         shows: "nothing acknowledged is lost, nothing refused is applied, over 1,000 kill -9 under mixed load",
         variables: &[("DOVETAIL_KILL_CYCLES", Count::UpTo(1000))],
         tests: "package(dovetail-tests) & test(/^kill::/)",
         weight: 4,
+    },
+    Proof {
+        name: "sessions",
+        shows: "what was confirmed reaches every MQTT session, with QoS 2 never twice, over 300 kill -9",
+        variables: &[("DOVETAIL_SESSION_CYCLES", Count::UpTo(300))],
+        tests: "package(dovetail-tests) & test(/^sessions::/)",
+        weight: 2,
     },
     Proof {
         name: "crash-images",

@@ -1,10 +1,13 @@
 //! The MQTT door: bytes of clients to calls of the engine, items of feeds to bytes.
 //!
-//! A connection is one local task that goes through the files in this order: `client` (its loop), `connect`, then
-//! for each message `publish` and `answer`, for each subscription `subscribe`, `deliver` and `tracked`, and `will` at
-//! the end; `share` is for subscriptions that several connections have together, `sys` for what the
-//! server says about itself, which `traffic` counts. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is connected, over
-//! all shards; `encode` turns contents into messages; `socket` reads and writes.
+//! A connection is one local task that goes through the files in this order: `client` (its loop), `connect` and
+//! `open`, then for each message `publish` and `answer`, for each subscription `subscribe`, `deliver` and `tracked`, and
+//! `end`; `share` is for subscriptions that several connections have together, `sys` for what the server says about itself,
+//! which `traffic` counts. What these work on is `serving`, with its `writes` and its `feeds`. `registry` knows who is
+//! connected, over all shards; `encode` turns contents into messages; `socket` reads and writes.
+//!
+//! A session that outlives its connection is records (`record`, `store`). `kept` and `durable` are what a connection does
+//! for it, `again` what was in flight, `lifecycle` and `keeper` its end and its `will`.
 //!
 //! * [`Door`]: one for the server, from any thread.
 //! * [`LocalDoor`]: one for each shard; serves connections there.

@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+pub mod session;
 mod wire;
 
 pub use wire::{Packet, Property, Publish, Value, pair, user};

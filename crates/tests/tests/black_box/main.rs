@@ -12,5 +12,6 @@ mod kill;
 mod many;
 mod mqtt_clients;
 mod mutants;
+mod sessions;
 mod start;
 mod stop;
