@@ -7,28 +7,19 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use bytes::Bytes;
-use dovetail_engine::{Delivery, EndReason, FeedId, Form, Item, Read};
+use dovetail_engine::{Delivery, FeedId, Form, Item, Read};
 use dovetail_model::{Change, Resource};
-use dovetail_mqtt_proto::{Connection, Frame, Outgoing, Qos, ReasonCode, Sent, Version};
+use dovetail_mqtt_proto::{Connection, Outgoing, Qos, ReasonCode, Sent};
 
 use crate::counters::count;
 use crate::expiry::{Left, Lifespan};
 use crate::feeds::Subscription;
 use crate::kept::{Kept, Origin};
 use crate::record::{What, digest};
+use crate::sending::{Encoded, Told, count_sent, end};
 use crate::serving::Serving;
 use crate::tracked::Kind;
-use crate::traffic::Traffic;
 use crate::{encode, qos, tracked};
-
-/// How a round of deliveries ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Told {
-    /// There is no item, or the client takes none.
-    Everything,
-    /// There may be more when the output is written.
-    Enough,
-}
 
 /// How the telling of one item ended.
 enum Telling {
@@ -324,34 +315,6 @@ fn of_the_server(subscription: &Subscription) -> Outgoing<'_> {
     }
 }
 
-/// An encoded message, and what is left of its life.
-pub(crate) struct Encoded<'a> {
-    pub(crate) version: Version,
-    pub(crate) bytes: &'a Bytes,
-    pub(crate) left: Left,
-}
-
-impl<'a> Encoded<'a> {
-    /// The frame to be written now; `None` if the message is more than a packet can hold.
-    #[inline]
-    pub(crate) fn frame(&self) -> Option<Frame<'a>> {
-        let frame = Frame::new(self.version, self.bytes)?;
-        Some(match self.left {
-            Left::Everything => frame,
-            Left::Seconds(seconds) => frame.with_message_expiry(seconds),
-            Left::Nothing => frame.with_message_expiry(0),
-        })
-    }
-}
-
-#[inline]
-pub(crate) fn send(connection: &mut Connection, message: &Encoded<'_>, outgoing: &Outgoing<'_>) -> Sent {
-    match message.frame() {
-        Some(frame) => connection.send(&frame, outgoing),
-        None => Sent::TooLarge,
-    }
-}
-
 /// As [`send`], for a session that may outlive the connection: what is in flight is kept.
 #[inline]
 fn send_kept(
@@ -379,21 +342,5 @@ fn found_by(item: &Item) -> What {
         }
         Item::Progress { after, rev } => What::Progress { after: after.number, rev: rev.number },
         Item::Change(_) | Item::Reset { .. } | Item::End(_) => What::Nowhere,
-    }
-}
-
-/// Counts a message that was written.
-pub(crate) fn count_sent(traffic: &Traffic, sent: Sent) {
-    if let Sent::Written(_) = sent {
-        traffic.publishes_sent.add(1);
-    }
-}
-
-/// What the end of a feed means for the connection: it cannot go on as if it were complete.
-pub(crate) fn end(reason: EndReason) -> (ReasonCode, &'static str) {
-    match reason {
-        EndReason::TooSlow => (ReasonCode::QuotaExceeded, "the client does not keep up with events"),
-        EndReason::Revoked => (ReasonCode::NotAuthorized, "the right to read was taken away"),
-        EndReason::JournalFailed => (ReasonCode::UnspecifiedError, "history cannot be read"),
     }
 }

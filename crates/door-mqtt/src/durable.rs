@@ -11,13 +11,14 @@ use dovetail_mqtt_proto::{
 };
 
 use crate::answer::{Outcome, Refusal, of_write_error};
-use crate::deliver::Encoded;
 use crate::expiry::Left;
 use crate::feeds::Subscription;
 use crate::kept::{Kept, Part};
 use crate::open::Resumed;
 use crate::record::{Flow, Place, Subscribed};
+use crate::sending::Encoded;
 use crate::serving::Serving;
+use crate::share::Wish;
 use crate::store::awaited;
 use crate::tracked::Kind;
 
@@ -55,7 +56,8 @@ impl Serving {
             let _ = encoded.push(Property::SubscriptionIdentifier(identifier));
         }
         if split_shared(&filter).is_some() {
-            self.subscribe_shared(connection, &filter, options, &encoded, number)?;
+            let wish = Wish { name: &filter, options, identifier: &encoded, number };
+            self.subscribe_shared(connection, wish)?;
             if let Some(kept) = self.kept.as_deref_mut() {
                 kept.shared.insert(filter, Part { number, qos: options.qos });
             }

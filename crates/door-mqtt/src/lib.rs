@@ -34,6 +34,7 @@ mod publish;
 mod qos;
 mod record;
 mod registry;
+mod sending;
 mod serving;
 mod share;
 mod socket;

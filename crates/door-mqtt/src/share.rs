@@ -10,7 +10,7 @@ mod group;
 mod home;
 mod member;
 
-pub(crate) use member::{Inbox, Shares, is_shared};
+pub(crate) use member::{Inbox, Shares, Wish, is_shared};
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

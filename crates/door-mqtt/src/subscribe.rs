@@ -15,6 +15,7 @@ use crate::feeds::Subscription as Told;
 use crate::record::Place;
 use crate::serving::Serving;
 use crate::share::Shares;
+use crate::share::Wish;
 use crate::sys::{self, SysSubscriptions};
 use crate::tracked::{self, FRAMES, Kind};
 
@@ -90,8 +91,8 @@ impl Serving {
                 return Err(Refusal::new(ReasonCode::ImplementationSpecificError, text));
             }
             let number = self.keep_shared(name, options, &common.identifier);
-            let joined = self.subscribe_shared(connection, name, options, &common.identifier, number);
-            return joined.map_err(for_suback);
+            let wish = Wish { name, options, identifier: &common.identifier, number };
+            return self.subscribe_shared(connection, wish).map_err(for_suback);
         }
         if sys::is_sys(name) && !self.local.shared.options.sys_interval.is_zero() {
             return self.subscribe_sys(name, options, &common.identifier).map_err(for_suback);

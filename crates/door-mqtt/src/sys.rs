@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
 use bytes::Bytes;
-use dovetail_auth::Demand;
+use dovetail_auth::{Demand, Principal};
 use dovetail_engine::{Events, Mode, Start, Subscribe};
 use dovetail_model::{Filter, Topic};
 use dovetail_mqtt_proto::{
@@ -28,9 +28,8 @@ use slab::Slab;
 
 use crate::Local;
 use crate::answer::{Refusal, of_denied};
-use crate::deliver::{Encoded, Told, count_sent, send};
 use crate::expiry::Left;
-use crate::serving::Serving;
+use crate::sending::{Encoded, Told, count_sent, send};
 
 use readings::Readings;
 
@@ -136,7 +135,8 @@ impl Board {
 }
 
 impl SysSubscriptions {
-    fn new(local: &Rc<Local>) -> Self {
+    /// None yet.
+    pub(crate) fn new(local: &Rc<Local>) -> Self {
         let listener = Arc::<AtomicWaker>::default();
         let key = local.shared.board.lock().listeners.insert(Arc::clone(&listener));
         Self { local: Rc::clone(local), listener, key, by_filter: HashMap::new() }
@@ -164,10 +164,11 @@ impl Drop for SysSubscriptions {
     }
 }
 
-impl Serving {
+impl SysSubscriptions {
     /// Subscribes to readings. They are told with `QoS` 0 whatever is granted: nobody waits for an old one.
-    pub(crate) fn subscribe_sys(
+    pub(crate) fn subscribe(
         &mut self,
+        principal: &Principal,
         name: &str,
         options: SubscribeOptions,
         identifier: &PropertiesBuf,
@@ -181,9 +182,8 @@ impl Serving {
             events: Events::Ignore,
             no_local: None,
         };
-        self.local.shard.policy().authorize(&self.principal, wish).map_err(|denied| of_denied(&denied))?;
-        let sys = self.sys.get_or_insert_with(|| Box::new(SysSubscriptions::new(&self.local)));
-        let before = sys.by_filter.get(name);
+        self.local.shard.policy().authorize(principal, wish).map_err(|denied| of_denied(&denied))?;
+        let before = self.by_filter.get(name);
         let tells_state = match options.retain_handling {
             RetainHandling::Send => true,
             RetainHandling::SendIfNew => before.is_none(),
@@ -196,25 +196,26 @@ impl Serving {
         };
         let identifier = identifier.clone();
         let subscription = SysSubscription { filter, options, identifier, told, is_first: tells_state };
-        sys.by_filter.insert(name.into(), subscription);
+        self.by_filter.insert(name.into(), subscription);
         Ok(options.qos)
     }
 
     /// Tells what is new on the board.
-    pub(crate) fn deliver_sys(
+    pub(crate) fn deliver(
         &mut self,
+        principal: &Principal,
         connection: &mut Connection,
         cx: &Context<'_>,
         limit: usize,
     ) -> Told {
-        let Some(sys) = self.sys.as_deref_mut() else { return Told::Everything };
+        let Some(version) = connection.peer().map(|peer| peer.version) else { return Told::Everything };
         // Registered before the look, so that nothing falls between the two.
-        sys.listener.register(cx.waker());
-        for subscription in sys.by_filter.values_mut() {
+        self.listener.register(cx.waker());
+        for subscription in self.by_filter.values_mut() {
             if connection.output().len() >= limit {
                 return Told::Enough;
             }
-            let (policy, principal) = (self.local.shard.policy(), &self.principal);
+            let policy = self.local.shard.policy();
             let board = self.local.shared.board.lock();
             let is_new = |topic: &Topic, value: &Value| {
                 value.since > subscription.told
@@ -226,8 +227,8 @@ impl Serving {
                 let retain = subscription.is_first || subscription.options.retain_as_published;
                 let extra = subscription.identifier.as_bytes();
                 let outgoing = Outgoing { qos: Qos::AtMostOnce, retain, extra, tag: 0 };
-                let bytes = encode(self.version, topic, &value.text);
-                let message = Encoded { version: self.version, bytes: &bytes, left: Left::Everything };
+                let bytes = encode(version, topic, &value.text);
+                let message = Encoded { version, bytes: &bytes, left: Left::Everything };
                 let sent = send(connection, &message, &outgoing);
                 count_sent(traffic, sent);
             }

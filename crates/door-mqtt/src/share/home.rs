@@ -76,7 +76,7 @@ impl Home {
 
     /// Some messages are lost: whoever was granted more than *at most once* is told so as any client is.
     fn end(&self, reason: EndReason) {
-        let (code, text) = crate::deliver::end(reason);
+        let (code, text) = crate::sending::end(reason);
         self.group.for_each_member(|inbox, qos| {
             if qos > Qos::AtMostOnce || code == ReasonCode::UnspecifiedError {
                 inbox.end(code, text);

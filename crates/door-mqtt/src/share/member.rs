@@ -1,9 +1,11 @@
 //! The side of a connection: what its groups hand to it, and what becomes of it.
 
 use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
 
+use dovetail_auth::Principal;
 use dovetail_engine::{Events, Form, Message, Mode, Start, Subscribe};
 use dovetail_model::{Change, Filter};
 use dovetail_mqtt_proto::{
@@ -15,13 +17,13 @@ use slab::Slab;
 use super::group::{MemberId, Serial};
 use super::home::Home;
 use super::{Admitted, Candidate, Key, SharedGroup};
+use crate::Local;
 use crate::answer::{Refusal, of_denied};
 use crate::counters::count;
-use crate::deliver::{Encoded, Told, count_sent, send};
 use crate::expiry::{Left, Lifespan};
 use crate::kept::{Kept, Origin};
 use crate::record::{What, digest};
-use crate::serving::Serving;
+use crate::sending::{Encoded, Told, count_sent, send};
 use crate::{encode, qos};
 
 /// The most messages that one member holds at a time: enough for a connection to be busy, few enough for the others of its
@@ -71,6 +73,18 @@ struct Joined {
     identifier: PropertiesBuf,
     /// By which a session's records know it.
     number: u32,
+}
+
+/// What a shared subscription is to be.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// The filter as it was subscribed.
+    pub(crate) name: &'a str,
+    pub(crate) options: SubscribeOptions,
+    /// The subscription identifier, encoded.
+    pub(crate) identifier: &'a PropertiesBuf,
+    /// By which a session's records know it.
+    pub(crate) number: u32,
 }
 
 /// A message that the client has not acknowledged.
@@ -205,31 +219,29 @@ impl Drop for Shares {
     }
 }
 
-impl Serving {
+impl Shares {
     /// Subscribes to the part of a group: nothing of the state is told, and from now on this client has its turn.
-    pub(crate) fn subscribe_shared(
+    pub(crate) fn join(
         &mut self,
+        (local, principal): (&Rc<Local>, &Principal),
         connection: &Connection,
-        name: &str,
-        options: SubscribeOptions,
-        identifier: &PropertiesBuf,
-        number: u32,
+        wish: Wish<'_>,
     ) -> Result<Qos, Refusal> {
+        let Wish { name, options, identifier, number } = wish;
         let shared = split_shared(name)
             .ok_or_else(|| Refusal::new(ReasonCode::TopicFilterInvalid, "no shared subscription"))?;
         let filter = Filter::new(shared.filter)
             .map_err(|error| Refusal::new(ReasonCode::TopicFilterInvalid, error.to_string()))?;
-        let wish = Subscribe {
+        let request = Subscribe {
             filter: filter.clone(),
             start: Start::Now,
             mode: Mode::Every,
             events: Events::End,
             no_local: None,
         };
-        self.local.shard.policy().authorize(&self.principal, wish).map_err(|denied| of_denied(&denied))?;
-        let shares = self.shares.get_or_insert_with(Box::default);
-        if let Some(member) = shares.by_filter.get(name)
-            && let Some(joined) = shares.joined.get_mut(member)
+        local.shard.policy().authorize(principal, request).map_err(|denied| of_denied(&denied))?;
+        if let Some(member) = self.by_filter.get(name)
+            && let Some(joined) = self.joined.get_mut(member)
         {
             (joined.options, joined.identifier) = (options, identifier.clone());
             joined.number = number;
@@ -238,58 +250,61 @@ impl Serving {
         }
         let window = connection.peer().map_or(CAPACITY, |peer| usize::from(peer.receive_maximum));
         let candidate = Candidate {
-            inbox: Arc::clone(&shares.inbox),
-            principal: self.principal.clone(),
+            inbox: Arc::clone(&self.inbox),
+            principal: principal.clone(),
             qos: options.qos,
-            capacity: CAPACITY.min(window).min(usize::from(self.local.shared.options.send_maximum)),
+            capacity: CAPACITY.min(window).min(usize::from(local.shared.options.send_maximum)),
         };
         let key = Key { name: shared.name.into(), filter: shared.filter.into() };
-        let Admitted { group, member, needs_home } = self.local.shared.groups.join(key, candidate);
+        let Admitted { group, member, needs_home } = local.shared.groups.join(key, candidate);
         let joined = Joined { group: Arc::clone(&group), options, identifier: identifier.clone(), number };
-        shares.by_filter.insert(name.into(), member);
-        shares.joined.insert(member, joined);
+        self.by_filter.insert(name.into(), member);
+        self.joined.insert(member, joined);
         if needs_home {
-            let home = Home::new(&self.local, &group, filter).map_err(|denied| of_denied(&denied))?;
+            let home = Home::new(local, &group, filter).map_err(|denied| of_denied(&denied))?;
             tokio::task::spawn_local(home);
         }
         Ok(options.qos)
     }
 
     /// Sends what groups have handed to the connection, as far as the client takes messages.
-    pub(crate) fn deliver_shared(
+    pub(crate) fn deliver(
         &mut self,
+        local: &Local,
         connection: &mut Connection,
+        mut kept: Option<&mut Kept>,
         cx: &Context<'_>,
         limit: usize,
     ) -> Told {
-        let Some(shares) = self.shares.as_deref_mut().filter(|shares| !shares.joined.is_empty()) else {
+        let Some(version) = connection.peer().map(|peer| peer.version).filter(|_| !self.joined.is_empty())
+        else {
             return Told::Everything;
         };
         // Registered before the look, so that nothing falls between the two.
-        shares.inbox.connection.register(cx.waker());
+        self.inbox.connection.register(cx.waker());
         loop {
             if connection.output().len() >= limit {
                 return Told::Enough;
             }
-            if let Some((reason, text)) = shares.inbox.lock().end.take() {
+            if let Some((reason, text)) = self.inbox.lock().end.take() {
                 connection.disconnect(reason, text);
                 return Told::Everything;
             }
-            let Some(parcel) = shares.inbox.take() else { return Told::Everything };
-            let left = Left::now(Lifespan::of_change(parcel.message.change()), &self.local.shard);
+            let Some(parcel) = self.inbox.take() else { return Told::Everything };
+            let left = Left::now(Lifespan::of_change(parcel.message.change()), &local.shard);
             if left == Left::Nothing {
-                shares.give_up(&parcel);
-                count(&self.local.shared.counters.expired);
+                self.give_up(&parcel);
+                count(&local.shared.counters.expired);
                 continue;
             }
-            let sent = shares.send(connection, self.version, (&parcel, left), self.kept.as_deref_mut());
-            count_sent(&self.local.traffic, sent);
+            let sent = self.send(connection, version, (&parcel, left), kept.as_deref_mut());
+            count_sent(&local.traffic, sent);
             match sent {
                 Sent::WindowFull => {
-                    shares.inbox.lock().parcels.push_front(parcel);
+                    self.inbox.lock().parcels.push_front(parcel);
                     return Told::Everything;
                 }
-                Sent::TooLarge => count(&self.local.shared.counters.too_large),
+                Sent::TooLarge => count(&local.shared.counters.too_large),
                 Sent::Written(_) | Sent::NotConnected => {}
             }
         }
