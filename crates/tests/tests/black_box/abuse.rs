@@ -23,6 +23,14 @@ const MEMORY_KIB: u64 = 32 * 1024;
 /// A good client's write takes milliseconds; this is far beyond any noise.
 const UNDISTURBED: Duration = Duration::from_secs(1);
 
+/// The start of a WebSocket.
+const HANDSHAKE: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: mqtt\r\n\r\n";
+/// The same, and the header of a frame of 1,000 bytes.
+const FRAME: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\
+    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: mqtt\r\n\r\n\
+    \x82\xfe\x03\xe8\0\0\0\0";
+
 /// Sends the first part at once and then, a byte at a time, the second over and over.
 struct Abuse {
     name: &'static str,
@@ -41,6 +49,11 @@ fn abuses() -> Vec<Abuse> {
         abuse("a request line that never ends", b"GET /", b"a"),
         abuse("one byte of CONNECT, then silence", b"\x10", b""),
         abuse("a CONNECT that never ends", b"\x10\x7f\x00\x04MQTT\x04\x02\x00\x3c\x00\x60", b"a"),
+        abuse("a handshake that never ends", HANDSHAKE.strip_suffix(b"\r\n").unwrap(), b"x-a: b\r\n"),
+        abuse("a WebSocket that says nothing", HANDSHAKE, b""),
+        abuse("a WebSocket that only pings", HANDSHAKE, b"\x89\x80\0\0\0\0"),
+        // The header is told from the handshake by nothing, so it may come with it.
+        abuse("a frame that never ends", FRAME, b"\x10"),
         abuse("TLS that never ends", b"\x16\x03\x01", b"\x00"),
         Abuse {
             name: "a body that never ends",

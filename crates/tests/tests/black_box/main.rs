@@ -12,6 +12,7 @@ mod kill;
 mod many;
 mod mqtt_clients;
 mod mutants;
+mod rust_client;
 mod sessions;
 mod start;
 mod stop;
