@@ -4,13 +4,14 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use dovetail_engine::{Record, Start, Write, WriteError};
+use dovetail_model::Revision;
 use dovetail_model::limits::BATCH_CHANGES;
-use dovetail_model::{Filter, Revision};
 use dovetail_mqtt_proto::{
     Connection, PropertiesBuf, Property, Qos, ReasonCode, Session, SubscribeOptions, split_shared,
 };
 
 use crate::answer::{Outcome, Refusal, of_write_error};
+use crate::awaited::Awaited;
 use crate::expiry::Left;
 use crate::feeds::Subscription;
 use crate::kept::{Kept, Part};
@@ -19,7 +20,6 @@ use crate::record::{Flow, Place, Subscribed};
 use crate::sending::Encoded;
 use crate::serving::Serving;
 use crate::share::Wish;
-use crate::store::awaited;
 use crate::tracked::Kind;
 
 /// What a subscription of a session is to be stored as.
@@ -97,8 +97,8 @@ impl Serving {
         let identifier = identifier_of(new.identifier);
         let NewSubscription { filter, options, kind, .. } = *new;
         let subscribed = Subscribed { filter: filter.into(), options, identifier, kind, place, epoch };
-        if let Some(filter) = subscribed.awaited() {
-            self.local.shard.await_events(&filter);
+        if let Some(awaited) = subscribed.awaited() {
+            awaited.begin(&self.local.shard.engine(), &self.local.shared.groups);
         }
         kept.owe(Record::put(kept.names.subscription(number), subscribed.encode().into()));
         number
@@ -125,11 +125,13 @@ impl Serving {
             place: Place::up_to(head.number),
             epoch: head.epoch,
         };
-        if let Some(filter) = subscribed.awaited() {
-            self.local.shard.await_events(&filter);
+        if let Some(awaited) = subscribed.awaited()
+            && let Some(position) = awaited.begin(&self.local.shard.engine(), &self.local.shared.groups)
+        {
+            kept.owe(position);
         }
-        if let Some(filter) = before.and_then(|part| part.awaited(filter)) {
-            kept.forget(filter);
+        if let Some(awaited) = before.and_then(|part| part.awaited(filter)) {
+            kept.forget(awaited);
         }
         kept.owe(Record::put(kept.names.subscription(number), subscribed.encode().into()));
         number
@@ -148,11 +150,11 @@ impl Serving {
             place: Place { refresh: told.refresh.is_some(), ..told.place },
             epoch,
         };
-        if let Some(filter) = subscribed.awaited() {
-            self.local.shard.await_events(&filter);
+        if let Some(awaited) = subscribed.awaited() {
+            awaited.begin(&self.local.shard.engine(), &self.local.shared.groups);
         }
-        if let Some(filter) = awaited(&told.filter, told.kind, before.qos) {
-            kept.forget(filter);
+        if let Some(awaited) = Awaited::of(&told.filter, told.kind, before.qos) {
+            kept.forget(awaited);
         }
         kept.owe(Record::put(kept.names.subscription(told.number), subscribed.encode().into()));
         // The flow may be older than the change.
@@ -164,15 +166,15 @@ impl Serving {
         let Some(kept) = &mut self.kept else { return };
         if let Some(part) = kept.shared.remove(name) {
             kept.owe(Record::delete(kept.names.subscription(part.number)));
-            if let Some(filter) = part.awaited(name) {
-                kept.forget(filter);
+            if let Some(awaited) = part.awaited(name) {
+                kept.forget(awaited);
             }
         }
         let index = self.feeds.by_filter.get(name);
         let Some(told) = index.and_then(|index| self.feeds.subscriptions.get(*index)) else { return };
         kept.owe(Record::delete(kept.names.subscription(told.number)));
-        if let Some(filter) = awaited(&told.filter, told.kind, told.options.qos) {
-            kept.forget(filter);
+        if let Some(awaited) = Awaited::of(&told.filter, told.kind, told.options.qos) {
+            kept.forget(awaited);
         }
     }
 
@@ -251,8 +253,8 @@ impl Serving {
     pub(crate) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), WriteError>> {
         let Some(kept) = self.kept.as_deref_mut() else { return Poll::Ready(Ok(())) };
         let forgotten = std::task::ready!(kept.poll_released(cx))?;
-        for filter in &forgotten {
-            self.local.shard.forget_events(filter);
+        for awaited in &forgotten {
+            awaited.end(&self.local.shard, &self.local.shared.groups);
         }
         if self.is_held() { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
@@ -292,9 +294,9 @@ impl Serving {
     }
 
     /// What is awaited for the subscriptions in memory.
-    pub(crate) fn awaited(&self) -> Vec<Filter> {
+    pub(crate) fn awaited(&self) -> Vec<Awaited> {
         let all = self.feeds.subscriptions.iter();
-        let own = all.filter_map(|(_, told)| awaited(&told.filter, told.kind, told.options.qos));
+        let own = all.filter_map(|(_, told)| Awaited::of(&told.filter, told.kind, told.options.qos));
         let parts = self.kept.iter().flat_map(|kept| &kept.shared);
         own.chain(parts.filter_map(|(filter, part)| part.awaited(filter))).collect()
     }

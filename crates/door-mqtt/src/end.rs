@@ -4,10 +4,10 @@ use std::future::poll_fn;
 
 use dovetail_auth::Principal;
 use dovetail_engine::Record;
-use dovetail_model::Filter;
 use dovetail_mqtt_proto::Closed;
 
 use crate::Local;
+use crate::awaited::Awaited;
 use crate::keeper::{self, Ended};
 use crate::kept::Kept;
 use crate::lifecycle::{Occasion, plan};
@@ -22,7 +22,7 @@ struct Left {
     kept: Option<Box<Kept>>,
     flow: Option<Flow>,
     /// What was awaited for the connection's subscriptions.
-    awaited: Vec<Filter>,
+    awaited: Vec<Awaited>,
     closed: Closed,
 }
 
@@ -100,8 +100,13 @@ impl Left {
         }
         if kept.is_some() {
             // What is stored is what is awaited, whatever became of the connection's last words.
-            store::load(&engine, &names).awaited().for_each(|filter| engine.await_events(&filter));
-            awaited.iter().chain(&forgotten).for_each(|filter| engine.forget_events(filter));
+            let groups = &local.shared.groups;
+            for awaited in store::load(&engine, &names).awaited() {
+                awaited.begin(&engine, groups);
+            }
+            for awaited in awaited.iter().chain(&forgotten) {
+                awaited.end(&local.shard, groups);
+            }
         }
         is_stored
     }
@@ -112,8 +117,8 @@ async fn finish(kept: &mut Kept, local: &Local) -> bool {
     while kept.is_held() {
         match poll_fn(|cx| kept.poll_released(cx)).await {
             Ok(forgotten) => {
-                for filter in &forgotten {
-                    local.shard.forget_events(filter);
+                for awaited in &forgotten {
+                    awaited.end(&local.shard, &local.shared.groups);
                 }
             }
             Err(_) => return false,

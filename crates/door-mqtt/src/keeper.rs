@@ -16,7 +16,6 @@ use dovetail_model::limits::BATCH_CHANGES;
 use futures_util::future::join_all;
 use tokio::sync::Notify;
 
-use crate::Local;
 use crate::answer::Refusal;
 use crate::counters::count;
 use crate::lifecycle::{Occasion, Plan, plan};
@@ -24,6 +23,7 @@ use crate::record::{LastWill, Root};
 use crate::registry::{Claim, Name};
 use crate::store::{self, Names, Stored};
 use crate::will;
+use crate::{Local, Shared};
 
 /// After which time something is tried again that could not be committed.
 const RETRY: Duration = Duration::from_secs(5);
@@ -151,12 +151,16 @@ impl Agenda {
 
 /// Takes in what an earlier server left: what its sessions wait for, and when they end. Their connections ended with it, which
 /// counts as now.
-pub(crate) fn recover(keeper: &Keeper, engine: &Engine) {
+pub(crate) fn recover(shared: &Shared, engine: &Engine) {
+    let keeper = &shared.keeper;
     let (now, instant) = (engine.now(), crate::now());
     store::load_all(engine, |name, stored| {
         if stored.root.is_some() && !stored.is_damaged {
             keeper.added();
-            stored.awaited().for_each(|filter| engine.await_events(&filter));
+            stored.awaited().for_each(|awaited| awaited.restore(engine, &shared.groups));
+            stored.of_groups(engine.head().epoch, |key, number, digest| {
+                shared.groups.take(key, number, digest);
+            });
         }
         // Whatever there is to do is found out there.
         keeper.schedule(name, instant, Ended::at(now));
@@ -217,7 +221,7 @@ async fn look_after(local: &Local, name: Name, ended: Ended) {
 /// Nothing of a session is stored any more.
 pub(crate) fn is_gone(local: &Local, stored: &Stored) {
     if stored.root.is_some() && !stored.is_damaged {
-        stored.awaited().for_each(|filter| local.shard.forget_events(&filter));
+        stored.awaited().for_each(|awaited| awaited.end(&local.shard, &local.shared.groups));
         local.shared.keeper.removed();
     }
 }

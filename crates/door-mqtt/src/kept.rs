@@ -14,13 +14,13 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use dovetail_engine::{Record, Ticket, WriteError};
-use dovetail_model::Filter;
 use dovetail_mqtt_proto::{Connection, Frame, Outgoing, Qos, Sent, Session};
 use slab::Slab;
 
 use crate::again::Again;
+use crate::awaited::Awaited;
 use crate::record::{Flight, What};
-use crate::store::{Names, awaited};
+use crate::store::Names;
 use crate::tracked::Kind;
 
 /// How long the flow of a connected session may be ahead of its record.
@@ -67,8 +67,8 @@ pub(crate) struct Part {
 
 impl Part {
     /// What it waits for.
-    pub(crate) fn awaited(self, filter: &str) -> Option<Filter> {
-        awaited(filter, Kind::Plain, self.qos)
+    pub(crate) fn awaited(self, filter: &str) -> Option<Awaited> {
+        Awaited::of(filter, Kind::Plain, self.qos)
     }
 }
 
@@ -84,11 +84,11 @@ struct Flying {
 struct Owed {
     records: Vec<Record>,
     /// No longer awaited once the records are committed.
-    forgotten: Vec<Filter>,
+    forgotten: Vec<Awaited>,
     /// The flow is part of it.
     with_flow: bool,
     /// On their way, in order.
-    pending: VecDeque<(Ticket, Vec<Filter>)>,
+    pending: VecDeque<(Ticket, Vec<Awaited>)>,
 }
 
 /// For what a message is sent.
@@ -175,8 +175,8 @@ impl Kept {
     }
 
     /// Nobody waits for these events once everything owed is committed.
-    pub(crate) fn forget(&mut self, filter: Filter) {
-        self.owed.forgotten.push(filter);
+    pub(crate) fn forget(&mut self, awaited: Awaited) {
+        self.owed.forgotten.push(awaited);
     }
 
     /// What is in flight, as it is stored.
@@ -202,13 +202,13 @@ impl Kept {
     }
 
     /// Takes what is owed, to be submitted.
-    pub(crate) fn take_owed(&mut self) -> (Vec<Record>, Vec<Filter>) {
+    pub(crate) fn take_owed(&mut self) -> (Vec<Record>, Vec<Awaited>) {
         self.owed.with_flow = false;
         (std::mem::take(&mut self.owed.records), std::mem::take(&mut self.owed.forgotten))
     }
 
     /// Part of what was owed is on its way.
-    pub(crate) fn submitted(&mut self, ticket: Ticket, forgotten: Vec<Filter>) {
+    pub(crate) fn submitted(&mut self, ticket: Ticket, forgotten: Vec<Awaited>) {
         self.owed.pending.push_back((ticket, forgotten));
     }
 
@@ -231,7 +231,7 @@ impl Kept {
     ///
     /// # Errors
     /// What was promised is not committed: the output must not leave.
-    pub(crate) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Filter>, WriteError>> {
+    pub(crate) fn poll_released(&mut self, cx: &mut Context<'_>) -> Poll<Result<Vec<Awaited>, WriteError>> {
         if let Some(Poll::Ready(written)) = self.writing.as_mut().map(|ticket| Pin::new(ticket).poll(cx)) {
             self.writing = None;
             if written.is_err() {

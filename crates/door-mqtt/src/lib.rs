@@ -16,6 +16,7 @@
 
 mod again;
 mod answer;
+mod awaited;
 mod client;
 mod connect;
 mod counters;
@@ -199,7 +200,7 @@ impl Door {
 
     /// Takes in the sessions that an earlier server left in the journal of `engine`. Once, before anything is published.
     pub fn recover(&self, engine: &Engine) {
-        keeper::recover(&self.0.keeper, engine);
+        keeper::recover(&self.0, engine);
     }
 
     /// Sessions that outlive their connections, with a connection or without.

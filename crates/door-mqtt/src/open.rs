@@ -197,7 +197,7 @@ fn places(
 }
 
 /// Whether everything can be told that subscriptions without words of their own have missed. Those with `QoS` 0 are owed
-/// the newest states only, tracked ones are told of a gap in their own stream, and groups do not wait for their members.
+/// the newest states only, tracked ones are told of a gap in their own stream, and a group has a position of its own.
 fn is_reachable(stored: &Stored, oldest: Revision, head: Revision) -> bool {
     let places = places(&stored.subscriptions, stored.flow.as_ref());
     stored.subscriptions.iter().all(|(number, subscribed)| {

@@ -5,6 +5,10 @@
 //! task in `home` reads as long as some member has room; so a group whose members do not keep up holds a position like a
 //! slow client does. `group` decides who gets a message, `member` is the side of the connection. A message is passed on as it is
 //! shared by all shards, and encoded once for each version.
+//!
+//! A group that sessions have a part in outlives its connections: its position is a record, and when one of them returns, the
+//! group reads on from there. The position is behind everything that is not done, and about a second old, so after a
+//! crash a message may come again.
 
 mod group;
 mod home;
@@ -12,17 +16,24 @@ mod member;
 
 pub(crate) use member::{Inbox, Shares, Wish, is_shared};
 
-use std::collections::HashMap;
+use dovetail_auth::Authorized;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dovetail_auth::{Demand, Policy, Principal};
-use dovetail_engine::Message;
+use dovetail_engine::{Engine, Message, Record, RecordArea, RecordName, Shard, Write};
 use dovetail_model::Revision;
 use dovetail_mqtt_proto::Qos;
 use futures_util::task::AtomicWaker;
 
+use crate::record::digest;
+use crate::store::escape;
 use group::{Group, MemberId, Serial, Turn};
+
+/// Where the positions of groups are, by name and filter.
+const AREA: RecordArea = RecordArea::new("mqtt-groups");
 
 /// All groups of the server.
 #[derive(Debug, Default)]
@@ -56,6 +67,11 @@ struct State {
     has_home: bool,
     /// Everything up to here was read.
     read_to: Option<Revision>,
+    /// How many sessions have a part, with a connection or without.
+    holders: usize,
+    /// Messages that were on their way to a member with `QoS` 2 when an earlier server ended: they are its session's, whatever
+    /// the position says. Numbers of commits, and digests of topics.
+    taken: HashSet<(u64, u64)>,
 }
 
 /// A message on its way through a group.
@@ -115,12 +131,55 @@ impl Groups {
         Admitted { group, member, needs_home }
     }
 
+    /// A session has a part in the group from now on; nothing up to `position` is for it. The first one gets the record
+    /// of the group's position, to be committed with its subscription.
+    pub(crate) fn hold(&self, key: &Key, position: Revision) -> Option<Record> {
+        let mut groups = self.lock();
+        let group =
+            groups.entry(key.clone()).or_insert_with_key(|key| Arc::new(SharedGroup::new(key.clone())));
+        let mut state = group.lock();
+        state.holders += 1;
+        state.read_to.get_or_insert(position);
+        let is_first = state.holders == 1;
+        let record = if is_first { key.record(state.position()?) } else { None };
+        drop(state);
+        group.home.wake();
+        record
+    }
+
+    /// A message of the group is on its way to a session.
+    pub(crate) fn take(&self, key: &Key, number: u64, digest: u64) {
+        if let Some(group) = self.lock().get(key) {
+            group.lock().taken.insert((number, digest));
+        }
+    }
+
+    /// A session has no part in the group any more. With the last one the record goes, and the group if nobody is there.
+    pub(crate) fn release(&self, key: &Key, shard: &Shard) {
+        let mut groups = self.lock();
+        let Some(group) = groups.get(key) else { return };
+        let mut state = group.lock();
+        state.holders = state.holders.saturating_sub(1);
+        if state.holders > 0 {
+            return;
+        }
+        // Under the lock, so that whoever holds the group next writes after this.
+        if let Some(delete) = key.name().map(Record::delete).and_then(|record| of_the_server(record, shard)) {
+            drop(shard.submit(delete));
+        }
+        if state.group.is_deserted() && !state.has_home {
+            drop(state);
+            groups.remove(key);
+        }
+    }
+
     /// How many groups there are.
     pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 
-    /// Ends a group unless somebody has joined meanwhile. Whether it is over.
+    /// Lets a group be without a home unless somebody has joined meanwhile; one without sessions is over. Whether the home
+    /// is.
     fn end(&self, group: &SharedGroup) -> bool {
         let mut groups = self.lock();
         let mut state = group.lock();
@@ -128,13 +187,50 @@ impl Groups {
             return false;
         }
         state.has_home = false;
-        groups.remove(&group.key);
+        if state.holders == 0 {
+            groups.remove(&group.key);
+        }
         true
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Arc<SharedGroup>>> {
         self.by_key.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl Key {
+    /// The name of the record of the position; `None` if it would be too long.
+    fn name(&self) -> Option<RecordName> {
+        let mut path = String::new();
+        escape(&self.name, &mut path);
+        path.push('/');
+        escape(&self.filter, &mut path);
+        AREA.record(&path).ok()
+    }
+
+    fn record(&self, position: Revision) -> Option<Record> {
+        self.name().map(|name| Record::put(name, position.to_string().into()))
+    }
+
+    /// The position that an earlier server stored.
+    pub(crate) fn stored_position(&self, engine: &Engine) -> Option<Revision> {
+        let record = engine.record(&self.name()?)?;
+        std::str::from_utf8(&record.representation.payload).ok()?.parse().ok()
+    }
+}
+
+impl State {
+    /// What a later home must go on after, so that nothing is missed that is not done.
+    fn position(&self) -> Option<Revision> {
+        let read_to = self.read_to?;
+        let oldest = self.group.unfinished().filter_map(|post| post.message.number()).min();
+        Some(oldest.map_or(read_to, |oldest| read_to.epoch.at(oldest.saturating_sub(1).min(read_to.number))))
+    }
+}
+
+/// A write of the server's own.
+fn of_the_server(record: Record, shard: &Shard) -> Option<Authorized<Write>> {
+    shard.policy().authorize(&Principal::server(), Write::of_records(vec![record])).ok()
 }
 
 impl SharedGroup {
@@ -145,6 +241,8 @@ impl SharedGroup {
             is_idle: false,
             has_home: false,
             read_to: None,
+            holders: 0,
+            taken: HashSet::new(),
         };
         Self { key, state: Mutex::new(state), home: AtomicWaker::new() }
     }
@@ -196,7 +294,15 @@ impl SharedGroup {
     /// A message was read; `read_to` is how far everything is.
     fn offer(&self, messages: impl Iterator<Item = Message>, read_to: Revision) {
         let mut state = self.lock();
-        messages.for_each(|message| state.group.offer(Post { message }));
+        for message in messages {
+            let is_taken = !state.taken.is_empty()
+                && message
+                    .number()
+                    .is_some_and(|number| state.taken.remove(&(number, digest(message.change().topic()))));
+            if !is_taken {
+                state.group.offer(Post { message });
+            }
+        }
         state.read_to = Some(read_to);
     }
 
@@ -222,6 +328,26 @@ impl SharedGroup {
                 }
             }
         }
+    }
+
+    /// Everything up to here was read, and nothing of it is for anybody.
+    fn advance(&self, read_to: Revision) {
+        let mut state = self.lock();
+        if state.read_to.is_some_and(|before| before.epoch != read_to.epoch || before.number < read_to.number)
+        {
+            state.read_to = Some(read_to);
+        }
+    }
+
+    /// Whether sessions have a part.
+    fn is_held(&self) -> bool {
+        self.lock().holders > 0
+    }
+
+    /// The position to be stored, if there is a session to store it for.
+    fn position(&self) -> Option<Revision> {
+        let state = self.lock();
+        if state.holders == 0 { None } else { state.position() }
     }
 
     /// Calls `tell` with the inbox of every member, and what it was granted.

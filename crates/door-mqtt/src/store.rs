@@ -9,12 +9,13 @@ use std::fmt::Write as _;
 
 use bytes::Bytes;
 use dovetail_engine::{Engine, Record, RecordArea, RecordName};
-use dovetail_model::{Filter, Resource};
-use dovetail_mqtt_proto::{PacketId, Qos, split_shared};
+use dovetail_model::{Epoch, Resource};
+use dovetail_mqtt_proto::PacketId;
 
-use crate::record::{Damaged, Flow, LastWill, Root, Subscribed};
+use crate::awaited::Awaited;
+use crate::record::{Damaged, Flow, LastWill, Root, Subscribed, What};
 use crate::registry::Name;
-use crate::tracked::{FRAMES, Kind};
+use crate::share::Key;
 
 /// Where the door keeps what is its own.
 const AREA: RecordArea = RecordArea::new("mqtt");
@@ -81,24 +82,10 @@ impl Names {
 }
 
 impl Subscribed {
-    /// What the subscription waits for while its client is away; `None` if events are not kept for it.
-    pub(crate) fn awaited(&self) -> Option<Filter> {
-        awaited(&self.filter, self.kind, self.options.qos)
+    /// What the subscription waits for while its client is away; `None` if nothing is kept for it.
+    pub(crate) fn awaited(&self) -> Option<Awaited> {
+        Awaited::of(&self.filter, self.kind, self.options.qos)
     }
-}
-
-/// The filter of the events that are kept for a subscription of a session.
-pub(crate) fn awaited(filter: &str, kind: Kind, qos: Qos) -> Option<Filter> {
-    if qos == Qos::AtMostOnce {
-        return None;
-    }
-    if let Some(shared) = split_shared(filter) {
-        // Nobody reads for a group whose members are all away. But what was on its way to one with QoS 2 is sent to it again
-        // when it comes back [MQTT-4.8.2-4], and is found in the journal then.
-        return if qos == Qos::ExactlyOnce { Filter::new(shared.filter).ok() } else { None };
-    }
-    let filter = if kind == Kind::Frames { filter.strip_prefix(FRAMES).unwrap_or(filter) } else { filter };
-    Filter::new(filter).ok()
 }
 
 /// Reads what is stored of one session.
@@ -141,8 +128,22 @@ pub(crate) fn load_all(engine: &Engine, mut each: impl FnMut(Name, Stored)) {
 
 impl Stored {
     /// What the session waits for while its client is away.
-    pub(crate) fn awaited(&self) -> impl Iterator<Item = Filter> {
+    pub(crate) fn awaited(&self) -> impl Iterator<Item = Awaited> {
         self.subscriptions.values().filter_map(Subscribed::awaited)
+    }
+
+    /// Calls `each` with the group, the number of the commit and the digest of the topic of every message that is on its way as
+    /// part of a group.
+    pub(crate) fn of_groups(&self, epoch: Epoch, mut each: impl FnMut(&Key, u64, u64)) {
+        let Some(flow) = self.flow.as_ref().filter(|flow| flow.epoch == epoch) else { return };
+        for flight in &flow.flights {
+            let awaited = self.subscriptions.get(&flight.subscription).and_then(Subscribed::awaited);
+            if let (Some(key), What::Change { rev, digest, .. }) =
+                (awaited.as_ref().and_then(Awaited::group), &flight.what)
+            {
+                each(key, *rev, *digest);
+            }
+        }
     }
 
     fn add(&mut self, root: usize, resource: &Resource) {
@@ -185,7 +186,7 @@ fn path_of(resource: &Resource) -> Option<&str> {
 
 /// Appends a text as one level that is no wildcard: other bytes than letters, digits, `-`, `_` and `.` become `~` and two
 /// digits.
-fn escape(text: &str, out: &mut String) {
+pub(crate) fn escape(text: &str, out: &mut String) {
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.') {
             out.push(char::from(byte));

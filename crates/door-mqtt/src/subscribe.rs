@@ -92,7 +92,11 @@ impl Serving {
             }
             let number = self.keep_shared(name, options, &common.identifier);
             let wish = Wish { name, options, identifier: &common.identifier, number };
-            return self.subscribe_shared(connection, wish).map_err(for_suback);
+            let joined = self.subscribe_shared(connection, wish);
+            if joined.is_err() {
+                self.forget_subscription(name);
+            }
+            return joined.map_err(for_suback);
         }
         if sys::is_sys(name) && !self.local.shared.options.sys_interval.is_zero() {
             return self.subscribe_sys(name, options, &common.identifier).map_err(for_suback);

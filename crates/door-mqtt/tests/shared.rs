@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use common::{
-    Client, V3, V5, World, connect, id, is, properties, publish, retained, short, text, with_door,
+    Client, V3, V5, World, connect, id, is, properties, publish, retained, session, short, text, with_door,
     with_plain_door,
 };
 use dovetail_door_mqtt::Options;
@@ -362,4 +362,166 @@ impl Member {
             }
         }
     }
+}
+
+// Groups that sessions have a part in.
+
+/// A client that goes on with its session.
+async fn again(world: &World, connect: Connect) -> Client {
+    let (client, ack) = world.connected(connect).await;
+    assert!(ack.session_present, "{ack:?}");
+    client
+}
+
+/// Waits until the server has noticed that every connection is gone.
+async fn gone(world: &World) {
+    while world.door.connected() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The names of the positions that are stored.
+fn positions(world: &World) -> Vec<String> {
+    let area = dovetail_engine::RecordArea::new("mqtt-groups");
+    world.engine.records(area).map(|record| record.topic.to_string()).collect()
+}
+
+#[test]
+fn what_happens_while_all_sessions_of_a_group_are_away_waits_for_whoever_returns() {
+    for (version, is_killed) in [(V3, false), (V3, true), (V5, false), (V5, true)] {
+        with_plain_door(|world| async move {
+            let what = format!("{version:?}, killed: {is_killed}");
+            for name in ["a", "b"] {
+                let mut member = world.connected(session(version, name, 300)).await.0;
+                member.subscribe("$share/g/t/#", Q1).await;
+                member.vanish();
+            }
+            gone(&world).await;
+            let mut writer = world.client(V5, "writer").await;
+            for n in 0..50 {
+                let message = if n % 2 == 0 { retained } else { publish };
+                writer.publish(message("t/x", &n.to_string(), Q0)).await;
+            }
+            writer.vanish();
+            gone(&world).await;
+            let world = if is_killed { world.killed() } else { world };
+            assert_eq!(positions(&world), ["$dovetail/mqtt-groups/g/t~2f~23"], "{what}");
+            let mut back = again(&world, session(version, "b", 300)).await;
+            for n in 0..50 {
+                assert_eq!(payload(&back.acknowledged().await), n.to_string(), "{what}");
+            }
+            let mut late = again(&world, session(version, "a", 300)).await;
+            assert!(is_silent(&mut late).await, "{what}");
+            world.put("t/x", "live").await;
+            world.put("t/x", "live").await;
+            for member in [&mut back, &mut late] {
+                assert_eq!(payload(&member.acknowledged().await), "live", "{what}");
+            }
+        });
+    }
+}
+
+#[test]
+fn the_only_session_of_a_group_gets_again_what_it_did_not_acknowledge_and_once() {
+    for is_killed in [false, true] {
+        with_plain_door(|world| async move {
+            let mut member = world.connected(session(V5, "a", 300)).await.0;
+            member.subscribe("$share/g/t", Q1).await;
+            for n in 0..3 {
+                world.put("t", &n.to_string()).await;
+            }
+            assert_eq!(payload(&member.acknowledged().await), "0");
+            assert_eq!(payload(&member.message().await), "1");
+            assert_eq!(payload(&member.message().await), "2");
+            member.ping().await;
+            member.vanish();
+            gone(&world).await;
+            // The group has noted how far it is.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            world.put("t", "3").await;
+            let world = if is_killed { world.killed() } else { world };
+            let mut member = again(&world, session(V5, "a", 300)).await;
+            for n in 1..4 {
+                assert_eq!(payload(&member.acknowledged().await), n.to_string(), "killed: {is_killed}");
+            }
+            assert!(is_silent(&mut member).await, "killed: {is_killed}");
+        });
+    }
+}
+
+#[test]
+fn what_a_group_has_done_is_noted_while_its_members_are_there() {
+    with_plain_door(|world| async move {
+        let mut member = world.connected(session(V5, "a", 300)).await.0;
+        member.subscribe("$share/g/t", Q1).await;
+        for n in 0..20 {
+            world.put("t", &n.to_string()).await;
+            member.acknowledged().await;
+        }
+        member.ping().await;
+        let before = world.engine.head();
+        world.pass(Duration::from_secs(2)).await;
+        while world.engine.head() == before {
+            tokio::task::yield_now().await;
+        }
+        let world = world.killed();
+        let mut member = again(&world, session(V5, "a", 300)).await;
+        world.put("t", "new").await;
+        assert_eq!(payload(&member.acknowledged().await), "new", "nothing comes again");
+    });
+}
+
+#[test]
+fn a_group_is_forgotten_with_its_last_session() {
+    with_plain_door(|world| async move {
+        let away = async |name: &str| {
+            let mut member = world.connected(session(V5, name, 300)).await.0;
+            member.subscribe("$share/g/t", Q1).await;
+            member.vanish();
+            gone(&world).await;
+        };
+        away("a").await;
+        away("b").await;
+        // One unsubscribes, the other is not wanted any more.
+        let mut member = again(&world, session(V5, "a", 300)).await;
+        assert_eq!(unsubscribe(&mut member, "$share/g/t").await, ReasonCode::Success);
+        assert_eq!(positions(&world).len(), 1);
+        member.vanish();
+        let mut member = world.client(V5, "b").await;
+        let over = async {
+            while world.door.groups() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), over).await.expect("the group ends");
+        world.put("t", "nobody waits").await;
+        assert!(positions(&world).is_empty());
+        member.subscribe("$share/g/t", Q1).await;
+        world.put("t", "new").await;
+        assert_eq!(payload(&member.acknowledged().await), "new");
+    });
+}
+
+#[test]
+fn events_are_kept_for_a_group_as_long_as_a_session_is_granted_more_than_qos_0() {
+    with_plain_door(|world| async move {
+        let topic = dovetail_model::Topic::new("t").unwrap();
+        let mut member = world.connected(session(V5, "a", 300)).await.0;
+        member.subscribe("$share/g/t", Qos::AtMostOnce).await;
+        assert!(!world.engine.is_awaited(&topic), "nothing is kept for QoS 0");
+        member.subscribe("$share/g/t", Q1).await;
+        assert!(world.engine.is_awaited(&topic));
+        member.subscribe("$share/g/t", Qos::AtMostOnce).await;
+        member.ping().await;
+        assert!(!world.engine.is_awaited(&topic));
+        let refused =
+            member.subscribe_with("$share/g/$dovetail/#", SubscribeOptions::new(Q1), Properties::NONE).await;
+        assert_eq!(refused.reasons, [ReasonCode::NotAuthorized]);
+        member.vanish();
+        gone(&world).await;
+        // What was refused does not come back with the session.
+        again(&world, session(V5, "a", 300)).await.ping().await;
+    });
 }

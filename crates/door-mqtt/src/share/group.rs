@@ -164,7 +164,6 @@ impl<M: Clone> Group<M> {
     }
 
     /// Everything that is not done.
-    #[cfg(test)]
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = &M> {
         let held = self.members.iter().flat_map(|member| member.held.values().map(|held| &held.message));
         self.waiting.values().chain(held)

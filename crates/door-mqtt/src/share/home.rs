@@ -5,15 +5,20 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use dovetail_auth::{Denied, Principal};
-use dovetail_engine::{EndReason, Events, FeedId, Item, Mode, Start, Subscribe, Subscriber};
+use dovetail_engine::{EndReason, Events, FeedId, Item, Mode, Start, Subscribe, Subscriber, Ticket};
 use dovetail_model::{Filter, Revision};
 use dovetail_mqtt_proto::{Qos, ReasonCode};
 
-use super::{Next, SharedGroup};
+use tokio::time::Sleep;
+
+use super::{Next, SharedGroup, of_the_server};
 use crate::Local;
 
+/// How long the position of a group may be ahead of its record.
+const LAG: Duration = Duration::from_secs(1);
 /// Items that are read in one turn before others of the shard have theirs.
 const ITEMS: usize = 64;
 
@@ -25,6 +30,17 @@ pub(crate) struct Home {
     subscriber: Subscriber,
     filter: Filter,
     feed: FeedId,
+    saving: Saving,
+}
+
+/// The position on its way to its record.
+#[derive(Default)]
+struct Saving {
+    /// What is stored, or is about to be.
+    saved: Option<Revision>,
+    ticket: Option<Ticket>,
+    /// When the position is looked at next.
+    due: Option<Pin<Box<Sleep>>>,
 }
 
 impl Home {
@@ -34,18 +50,20 @@ impl Home {
     /// Never: the server may read everything.
     pub(crate) fn new(local: &Rc<Local>, group: &Arc<SharedGroup>, filter: Filter) -> Result<Self, Denied> {
         let mut subscriber = local.shard.subscriber(Principal::server());
-        let read_to = group.lock().read_to;
-        let feed = open(local, &mut subscriber, &filter, read_to)?;
-        Ok(Self { local: Rc::clone(local), group: Arc::clone(group), subscriber, filter, feed })
+        let read_to = *group.lock().read_to.get_or_insert(local.shard.head());
+        let feed = open(local, &mut subscriber, &filter, Some(read_to))?;
+        let saving = Saving::default();
+        Ok(Self { local: Rc::clone(local), group: Arc::clone(group), subscriber, filter, feed, saving })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.group.home.register(cx.waker());
+        self.save(cx);
         for _ in 0..ITEMS {
             match self.group.hand_out(self.local.shard.policy()) {
                 Next::Read => {}
                 Next::Wait => return Poll::Pending,
-                Next::Leave if self.local.shared.groups.end(&self.group) => return Poll::Ready(()),
+                Next::Leave if self.leave() => return Poll::Ready(()),
                 Next::Leave => continue,
             }
             let Poll::Ready((_, item)) = self.subscriber.poll_next(cx) else { return Poll::Pending };
@@ -53,6 +71,50 @@ impl Home {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Notes how far everything is, and leaves unless somebody has joined meanwhile.
+    fn leave(&mut self) -> bool {
+        if let Some(Item::Progress { rev, .. }) = self.subscriber.progress(self.feed) {
+            self.group.advance(rev);
+        }
+        self.submit();
+        self.local.shared.groups.end(&self.group)
+    }
+
+    /// Stores the position, about once a second while it moves.
+    fn save(&mut self, cx: &mut Context<'_>) {
+        if let Some(ticket) = &mut self.saving.ticket {
+            match Pin::new(ticket).poll(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(_)) => self.saving.ticket = None,
+                Poll::Ready(Err(error)) => {
+                    (self.saving.ticket, self.saving.saved) = (None, None);
+                    tracing::warn!(group = &*self.group.key.name, %error, "the position of a group is stored later");
+                }
+            }
+        }
+        while self.group.is_held() {
+            let due = self.saving.due.get_or_insert_with(|| Box::pin(tokio::time::sleep(LAG)));
+            if due.as_mut().poll(cx).is_pending() {
+                return;
+            }
+            self.saving.due = None;
+            self.submit();
+        }
+    }
+
+    fn submit(&mut self) {
+        let Some(position) = self.group.position().filter(|position| self.saving.saved != Some(*position))
+        else {
+            return;
+        };
+        let write =
+            self.group.key.record(position).and_then(|record| of_the_server(record, &self.local.shard));
+        if let Some(write) = write {
+            self.saving.saved = Some(position);
+            self.saving.ticket = Some(self.local.shard.submit(write));
+        }
     }
 
     fn take(&mut self, item: Item) {

@@ -186,7 +186,8 @@ impl Shares {
             Sent::Written(id) => {
                 joined.group.sent(*member, *serial, qos);
                 if id.is_some() {
-                    if let Some(kept) = kept {
+                    // What was sent with QoS 1 others get when the member is gone, so only the rest is the session's.
+                    if let Some(kept) = kept.filter(|_| qos == Qos::ExactlyOnce) {
                         let (topic, subscription) = (change.topic(), joined.number);
                         let what = message.number().map_or(What::Nowhere, |rev| What::Change {
                             after: rev,
