@@ -1,8 +1,8 @@
-//! POST to `/-/publish/<topic>`: an event, which is delivered and not stored.
+//! POST to `/-/publish/<topic>`: an event, which is delivered and is not state.
 
 use dovetail_api::names::NameError;
 use dovetail_api::problem::ProblemType;
-use dovetail_engine::Publish;
+use dovetail_engine::{Precondition, Publish, Verb};
 use dovetail_model::Topic;
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -31,10 +31,19 @@ pub(crate) async fn answer(call: &Call<'_>, name: &str, body: Incoming) -> Answe
     let body = receive(call.door, body).await?;
     let representation = write::representation(call, &body)?;
     drop(body);
-    let publish = call.authorize(Publish { topic, representation, time_to_live, publisher: None })?;
-    call.door.shard.publish(publish).await;
+    let shard = &call.door.shard;
+    let revision = if shard.is_awaited(&topic) {
+        // Some MQTT session that may be away waits for it: it is kept in the journal until that has it.
+        let event = Verb::Publish { representation, time_to_live };
+        let write = write::one(call, topic, event, Precondition::None, None)?;
+        write::commit(call, write).await?.revision
+    } else {
+        let publish = call.authorize(Publish { topic, representation, time_to_live, publisher: None })?;
+        shard.publish(publish).await;
+        shard.head()
+    };
     let mut response = Response::new(Payload::Empty);
     *response.status_mut() = StatusCode::ACCEPTED;
-    response.headers_mut().insert(headers::REVISION, headers::revision(call.door.shard.head()));
+    response.headers_mut().insert(headers::REVISION, headers::revision(revision));
     Ok(response)
 }

@@ -378,3 +378,23 @@ fn reads_wait_for_the_revision_that_they_need() {
         wrong.problem(ProblemType::InvalidRevision);
     });
 }
+
+#[test]
+fn an_event_for_which_a_session_waits_is_kept() {
+    script(|world| async move {
+        world.engine.await_events(&dovetail_model::Filter::new("a/#").unwrap());
+        let before = world.shard.head();
+        let type_of = [("content-type", "text/plain")];
+        let passing = world.call("POST", "/-/publish/b", &type_of, "x").await;
+        assert_eq!(passing.status, StatusCode::ACCEPTED);
+        assert_eq!(world.shard.head(), before);
+        let kept = world.call("POST", "/-/publish/a/b", &type_of, "x").await;
+        assert_eq!(kept.status, StatusCode::ACCEPTED);
+        let after = world.shard.head();
+        assert_eq!(after.number, before.number + 1);
+        assert_eq!(kept.field("dovetail-revision"), after.to_string());
+        assert!(world.stored("a/b").is_none(), "it is not state");
+        let own = world.call("POST", "/-/publish/$SYS/x", &type_of, "x").await;
+        own.problem(ProblemType::ReservedName);
+    });
+}

@@ -86,6 +86,14 @@ impl Keeper {
         self.changed.notify_one();
     }
 
+    /// Remembers what is known of a session's end for whoever opens it. Nothing is done about it at any time.
+    fn park(&self, name: Name, ended: Ended) {
+        let mut agenda = self.lock();
+        let serial = agenda.next_serial;
+        agenda.next_serial += 1;
+        agenda.by_name.entry(Arc::new(name)).or_insert((crate::now(), serial, ended));
+    }
+
     /// As [`Keeper::schedule`], in so many milliseconds.
     pub(crate) fn schedule_in(&self, name: Name, millis: u64, ended: Ended) {
         self.schedule(name, crate::now() + Duration::from_millis(millis.max(1)), ended);
@@ -189,7 +197,11 @@ pub(crate) async fn keep(local: Rc<Local>) {
 
 /// Does what is due for a session, unless it has a connection.
 async fn look_after(local: &Local, name: Name, ended: Ended) {
-    let Some(claim) = Claim::vacant(&local.shared, &name) else { return };
+    let Some(claim) = Claim::vacant(&local.shared, &name) else {
+        // Somebody opens it, who asks what is known of its end.
+        local.shared.keeper.park(name, ended);
+        return;
+    };
     let Some(names) = Names::of(&name) else { return };
     let mut stored = store::load(&local.shard.engine(), &names);
     ended.apply(&mut stored);
@@ -353,6 +365,18 @@ mod tests {
         assert_eq!(due, [(name("b"), Ended::at(20)), (name("a"), Ended::at(25))]);
         assert_eq!(keeper.take_due(in_seconds(40)), Err(None));
         assert_eq!(keeper.cancel(&name("a")), None);
+    }
+
+    #[test]
+    fn what_is_parked_is_found_and_not_done() {
+        let keeper = Keeper::default();
+        let now = Instant::now();
+        keeper.park(name("a"), Ended::at(1));
+        assert_eq!(keeper.take_due(now + Duration::from_secs(1)), Err(None));
+        assert_eq!(keeper.cancel(&name("a")), Some(Ended::at(1)));
+        keeper.park(name("a"), Ended::at(1));
+        keeper.schedule(name("a"), now, Ended::at(2));
+        assert_eq!(keeper.take_due(now).unwrap(), [(name("a"), Ended::at(2))]);
     }
 
     #[test]
