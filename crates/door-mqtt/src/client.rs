@@ -179,7 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 if reason == ReasonCode::SessionTakenOver {
                     count(&self.local.shared.counters.taken_over);
                 }
-                self.connection.disconnect(reason, "");
+                self.connection.disconnect(reason, ordered(reason));
             }
             serving.settle_writes(&mut self.connection, cx);
             if let Some(pace) = &mut serving.writes.pace {
@@ -404,6 +404,15 @@ impl Serving {
             }
             Event::Connect(_) => {}
         }
+    }
+}
+
+/// What an order to end means, for people.
+fn ordered(reason: ReasonCode) -> &'static str {
+    match reason {
+        ReasonCode::SessionTakenOver => "another connection uses the client id",
+        ReasonCode::ServerShuttingDown => "the server is stopping",
+        _ => "",
     }
 }
 

@@ -725,6 +725,34 @@ fn a_client_that_cannot_take_connack_is_refused() {
 }
 
 #[test]
+fn a_client_that_cannot_take_its_answer_is_told_so() {
+    // [MQTT-3.1.2-24]: five bytes of a head, and one for each filter.
+    for (count, fits) in [(13, true), (14, false)] {
+        for is_subscribe in [true, false] {
+            let mut pair = with_packet_size(18);
+            pair.take();
+            if is_subscribe {
+                pair.server.answer_subscribe(id(1), vec![ReasonCode::NotAuthorized; count], "not yours");
+            } else {
+                pair.server.answer_unsubscribe(id(1), vec![ReasonCode::Success; count]);
+            }
+            let packets = pair.take();
+            let [packet] = packets.as_slice() else { panic!("{packets:?}") };
+            match packet {
+                Packet::SubAck(ack) => assert!(fits && is_subscribe && ack.properties.is_empty()),
+                Packet::UnsubAck(_) => assert!(fits && !is_subscribe),
+                Packet::Disconnect(bye) => {
+                    assert!(!fits);
+                    assert_eq!(bye.reason, ReasonCode::PacketTooLarge);
+                    assert_eq!(pair.closed().cause, Cause::Server(ReasonCode::PacketTooLarge));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
 fn response_information_is_for_who_asks_and_can_take_it() {
     // [MQTT-3.1.2-28]
     let information = "reply/client";

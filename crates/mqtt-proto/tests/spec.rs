@@ -9,7 +9,7 @@ use dovetail_mqtt_proto::ReasonCode::{
     TopicAliasInvalid as Alias, TopicFilterInvalid as Filter, TopicNameInvalid as Topic,
     UnsupportedProtocolVersion as Unsupported,
 };
-use dovetail_mqtt_proto::{DecodeError, Decoder, Packet, Role, Version};
+use dovetail_mqtt_proto::{DecodeError, Decoder, Kind, Packet, Role, Version};
 
 /// CONNECT as first packet.
 const CONNECT: u8 = 0x10;
@@ -351,10 +351,7 @@ fn nothing_but_connect_comes_first() {
         assert!(matches!(read, Err(DecodeError::Unexpected(_))), "{read:?}");
     }
     // Another protocol is noticed at its first byte.
-    assert_eq!(
-        Decoder::new(Role::Server, 1024).next(&mut &b"G"[..]),
-        Err(DecodeError::Flags(dovetail_mqtt_proto::Kind::PubAck))
-    );
+    assert_eq!(Decoder::new(Role::Server, 1024).next(&mut &b"G"[..]), Err(DecodeError::Flags(Kind::PubAck)));
 }
 
 #[test]
@@ -378,4 +375,36 @@ fn secrets_are_not_shown() {
     let packet = read(Version::V5, &bytes).unwrap().unwrap();
     let shown = format!("{packet:?}");
     assert!(!shown.contains("hunt") && !shown.contains("104"), "{shown}");
+}
+
+/// Packets without room for parts are read where they lie: none of them may turn out to have one.
+#[test]
+fn every_packet_of_up_to_three_bytes_after_its_header_is_read_or_rejected() {
+    let telling = [0x00, 0x01, 0x02, 0x03, 0x0B, 0x11, 0x15, 0x16, 0x1F, 0x26, 0x61, 0x7F, 0x80, 0xC3, 0xFF];
+    let bodies = || {
+        let one = telling.iter().map(|&a| vec![a]);
+        let two = telling.iter().flat_map(move |&a| telling.map(|b| vec![a, b]));
+        let three =
+            telling.iter().flat_map(move |&a| telling.map(|b| telling.map(|c| vec![a, b, c]))).flatten();
+        [vec![]].into_iter().chain(one).chain(two).chain(three)
+    };
+    let mut read = 0;
+    for version in [Version::V311, Version::V5] {
+        for first in (0..=u8::MAX).filter(|&first| Kind::from_first_byte(first).is_ok()) {
+            for body in bodies() {
+                let packet = framed(first, &body);
+                for mut decoder in [server_decoder(version), Decoder::new(Role::Client(version), 1024)] {
+                    // Whole, and in two pieces: it is then read from what was kept.
+                    let whole = decoder.next(&mut packet.as_slice());
+                    read += usize::from(matches!(whole, Ok(Some(_))));
+                    if whole.is_ok() {
+                        let mut pieces = [&packet[..1], &packet[1..]].into_iter();
+                        let again = pieces.find_map(|mut piece| decoder.next(&mut piece).transpose());
+                        assert_eq!(again.map(Result::ok), Some(whole.ok().flatten()), "{packet:02x?}");
+                    }
+                }
+            }
+        }
+    }
+    assert!(read > 1000, "{read}");
 }

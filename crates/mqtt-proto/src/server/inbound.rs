@@ -190,16 +190,23 @@ impl Connection {
         let mut ack = SubAck { id, properties, reasons };
         if !connected.peer.write_if_fits(&mut self.output, &Packet::SubAck(ack.clone())) {
             ack.properties = Properties::NONE;
-            connected.peer.write(&mut self.output, &Packet::SubAck(ack));
+            self.answer_or_end(&Packet::SubAck(ack));
         }
     }
 
     /// Answers UNSUBSCRIBE, one reason for each filter `[MQTT-3.11.3-1]`.
     pub fn answer_unsubscribe(&mut self, id: PacketId, reasons: Vec<ReasonCode>) {
-        let State::Connected(connected) = &mut self.state else {
+        self.answer_or_end(&Packet::UnsubAck(UnsubAck { id, properties: Properties::NONE, reasons }));
+    }
+
+    /// Writes an answer. A client that does not take packets of its size cannot be served, and would wait for ever.
+    fn answer_or_end(&mut self, answer: &Packet) {
+        let State::Connected(connected) = &self.state else {
             return;
         };
-        let ack = UnsubAck { id, properties: Properties::NONE, reasons };
-        connected.peer.write(&mut self.output, &Packet::UnsubAck(ack));
+        if !connected.peer.write_if_fits(&mut self.output, answer) {
+            let (reason, text) = (ReasonCode::PacketTooLarge, "the answer is larger than the client takes");
+            self.end(reason, text, Cause::Server(reason));
+        }
     }
 }
