@@ -295,3 +295,65 @@ impl End {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: usize = 200;
+
+    /// What comes of bytes that arrive in pieces of these lengths, and then all at once.
+    fn decode(bytes: &[u8], lengths: &[usize]) -> (Vec<u8>, Option<Vec<u8>>, Option<End>) {
+        let (mut inbound, mut data, mut rest) = (Inbound::new(LIMIT), Vec::new(), bytes);
+        for &length in lengths.iter().chain([&bytes.len()]) {
+            let (piece, later) = rest.split_at(length.min(rest.len()));
+            let mut piece = piece.to_vec();
+            let count = inbound.decode(&mut piece);
+            data.extend_from_slice(&piece[..count]);
+            rest = later;
+        }
+        (data, inbound.take_ping(), inbound.end())
+    }
+
+    /// A frame that is right in most of its parts.
+    fn frame() -> impl Strategy<Value = Vec<u8>> {
+        let first =
+            prop_oneof![8 => Just(0x82), 4 => Just(0x02), 4 => Just(0x80), 2 => Just(0x89), 1 => any::<u8>()];
+        let payload = proptest::collection::vec(any::<u8>(), 0..LIMIT + 10);
+        (first, payload, any::<[u8; 4]>()).prop_map(|(first, payload, mask)| {
+            let mut bytes = vec![first];
+            match payload.len() {
+                length @ 0..=125 => bytes.push(MASKED | length as u8),
+                length => bytes.extend_from_slice(&[MASKED | 0x7e, 0, length as u8]),
+            }
+            bytes.extend_from_slice(&mask);
+            bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+            bytes
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn how_bytes_are_cut_makes_no_difference(
+            frames in proptest::collection::vec(frame(), 0..8),
+            garbage in proptest::collection::vec(any::<u8>(), 0..40),
+            lengths in proptest::collection::vec(0..40_usize, 0..80),
+        ) {
+            let bytes = [frames.concat(), garbage].concat();
+            prop_assert_eq!(decode(&bytes, &lengths), decode(&bytes, &[]));
+        }
+
+        #[test]
+        fn a_mask_is_its_own_opposite(data in proptest::collection::vec(any::<u8>(), 0..100), mask: [u8; 4], cut: usize) {
+            let mut masked = data.clone();
+            let (first, second) = masked.split_at_mut(cut % (data.len() + 1));
+            let mut rolling = Mask(mask);
+            rolling.apply(first);
+            rolling.apply(second);
+            let plain: Vec<u8> = masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+            prop_assert_eq!(plain, data);
+        }
+    }
+}
