@@ -99,6 +99,33 @@ fn the_page_of_the_documentation_works_in_a_browser() {
     assert!(browser.wait(PATIENCE).unwrap().success(), "{}", browser.output());
 }
 
+#[test]
+fn the_proxy_of_the_documentation_passes_websockets_on() {
+    let server = Setup::new().start();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/mqtt.md")).unwrap();
+    let location = text.split("```nginx").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let location = location.replace("127.0.0.1:8080", &server.address().to_string());
+    let place = tempfile::tempdir().unwrap();
+    // Free until nginx takes it, as it cannot choose one itself.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let root = place.path().display();
+    let text = format!(
+        "daemon off; pid {root}/pid; error_log stderr notice; events {{}} http {{ access_log off; \
+         client_body_temp_path {root}/body; proxy_temp_path {root}/proxy; fastcgi_temp_path {root}/fastcgi; \
+         uwsgi_temp_path {root}/uwsgi; scgi_temp_path {root}/scgi; \
+         server {{ listen 127.0.0.1:{port}; {location} }} }}"
+    );
+    let configuration = place.path().join("nginx.conf");
+    std::fs::write(&configuration, text).unwrap();
+    let proxy = Process::start(Command::new("nginx").arg("-e").arg("stderr").arg("-c").arg(&configuration));
+    proxy.says("start worker process");
+    let names = features("5");
+    let said = run(script("driver.mjs").args(["ws", "5", &port.to_string()]).args(&names));
+    check(&said, names.iter().map(|name| format!("{name} works")));
+    proxy.signal(Signal::TERM);
+}
+
 /// A command of mosquitto's, told where the server is and which version to speak.
 fn mosquitto(program: &str, server: &Server, version: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
