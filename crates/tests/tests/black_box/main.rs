@@ -14,5 +14,6 @@ mod mqtt_clients;
 mod mutants;
 mod rust_client;
 mod sessions;
+mod shared;
 mod start;
 mod stop;
