@@ -301,7 +301,8 @@ impl Serving {
             // For the protocol it counts as delivered [MQTT-3.1.2-25]; a tracked client sees the gap.
             count(&self.local.shared.counters.too_large);
         }
-        sent != Sent::WindowFull
+        // What comes as the connection ends is told by the next one of the session.
+        !matches!(sent, Sent::WindowFull | Sent::NotConnected)
     }
 }
 

@@ -151,6 +151,27 @@ async fn in_flight(world: World, version: Version, server: Server) {
     assert_eq!(shorts(&client.take(1).await), [is("a/b", "6", false)]);
 }
 
+/// What waited for room in the window when the connection was lost counted as told.
+#[test]
+fn what_waits_as_the_connection_breaks_is_told_on_return() {
+    with_plain_door(|world| async move {
+        let mut client = world.connected(session(V5, "c", 300)).await.0;
+        client.subscribe("a", Qos::AtLeastOnce).await;
+        for number in 0..300 {
+            world.put("a", &number.to_string()).await;
+        }
+        assert_eq!(client.take(256).await.len(), 256);
+        client.vanish();
+        gone(&world).await;
+        let mut client = again(&world, session(V5, "c", 300)).await;
+        for number in 0..300 {
+            let message = client.acknowledged().await;
+            assert_eq!(message.payload, number.to_string());
+            assert_eq!(message.dup, number < 256);
+        }
+    });
+}
+
 #[test]
 fn a_crash_repeats_what_was_not_noted_and_loses_nothing() {
     with_plain_door(|world| async move {
