@@ -8,6 +8,7 @@ use dovetail_model::Filter;
 use dovetail_mqtt_proto::{Qos, split_shared};
 
 use crate::share::{Groups, Key};
+use crate::sys;
 use crate::tracked::{FRAMES, Kind};
 
 /// What is waited for.
@@ -18,9 +19,9 @@ pub(crate) struct Awaited {
 }
 
 impl Awaited {
-    /// What a subscription waits for; `None` with `QoS` 0, for which nothing is kept.
+    /// What a subscription waits for; `None` with `QoS` 0 and for readings, for which nothing is kept.
     pub(crate) fn of(filter: &str, kind: Kind, qos: Qos) -> Option<Self> {
-        if qos == Qos::AtMostOnce {
+        if qos == Qos::AtMostOnce || sys::is_sys(filter) {
             return None;
         }
         if let Some(shared) = split_shared(filter) {

@@ -7,7 +7,8 @@ use dovetail_engine::{Record, Start, Write, WriteError};
 use dovetail_model::Revision;
 use dovetail_model::limits::BATCH_CHANGES;
 use dovetail_mqtt_proto::{
-    Connection, PropertiesBuf, Property, Qos, ReasonCode, Session, SubscribeOptions, split_shared,
+    Connection, PropertiesBuf, Property, Qos, ReasonCode, RetainHandling, Session, SubscribeOptions,
+    split_shared,
 };
 
 use crate::answer::{Outcome, Refusal, of_write_error};
@@ -20,6 +21,7 @@ use crate::record::{Flow, Place, Subscribed};
 use crate::sending::Encoded;
 use crate::serving::Serving;
 use crate::share::Wish;
+use crate::sys;
 use crate::tracked::Kind;
 
 /// What a subscription of a session is to be stored as.
@@ -59,7 +61,16 @@ impl Serving {
             let wish = Wish { name: &filter, options, identifier: &encoded, number };
             self.subscribe_shared(connection, wish)?;
             if let Some(kept) = self.kept.as_deref_mut() {
-                kept.shared.insert(filter, Part { number, qos: options.qos });
+                kept.parts.insert(filter, Part { number, qos: options.qos });
+            }
+            return Ok(());
+        }
+        if sys::is_sys(&filter) {
+            // What it was told is what it holds; from now on it is told what changes.
+            let options = SubscribeOptions { retain_handling: RetainHandling::DoNotSend, ..options };
+            self.subscribe_sys(&filter, options, &encoded)?;
+            if let Some(kept) = self.kept.as_deref_mut() {
+                kept.parts.insert(filter, Part { number, qos: options.qos });
             }
             return Ok(());
         }
@@ -104,8 +115,9 @@ impl Serving {
         number
     }
 
-    /// A part of a group is subscribed to: it is stored before it is answered. Gives its number.
-    pub(crate) fn keep_shared(
+    /// A subscription is made that has no position of its own, a part of a group or readings: it is stored before it is
+    /// answered. Gives its number.
+    pub(crate) fn keep_placeless(
         &mut self,
         filter: &str,
         options: SubscribeOptions,
@@ -113,10 +125,10 @@ impl Serving {
     ) -> u32 {
         let head = self.local.shard.head();
         let Some(kept) = &mut self.kept else { return 0 };
-        let before = kept.shared.get(filter).copied();
+        let before = kept.parts.get(filter).copied();
         let number = before.map_or(kept.next, |part| part.number);
         kept.next = kept.next.max(number + 1);
-        kept.shared.insert(filter.into(), Part { number, qos: options.qos });
+        kept.parts.insert(filter.into(), Part { number, qos: options.qos });
         let subscribed = Subscribed {
             filter: filter.into(),
             options,
@@ -164,7 +176,7 @@ impl Serving {
     /// A subscription is given up.
     pub(crate) fn forget_subscription(&mut self, name: &str) {
         let Some(kept) = &mut self.kept else { return };
-        if let Some(part) = kept.shared.remove(name) {
+        if let Some(part) = kept.parts.remove(name) {
             kept.owe(Record::delete(kept.names.subscription(part.number)));
             if let Some(awaited) = part.awaited(name) {
                 kept.forget(awaited);
@@ -297,7 +309,7 @@ impl Serving {
     pub(crate) fn awaited(&self) -> Vec<Awaited> {
         let all = self.feeds.subscriptions.iter();
         let own = all.filter_map(|(_, told)| Awaited::of(&told.filter, told.kind, told.options.qos));
-        let parts = self.kept.iter().flat_map(|kept| &kept.shared);
+        let parts = self.kept.iter().flat_map(|kept| &kept.parts);
         own.chain(parts.filter_map(|(filter, part)| part.awaited(filter))).collect()
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct Kept {
     flights: Slab<Flying>,
     /// What is in flight for groups, by tags that they gave.
     for_groups: HashMap<u64, Flying>,
-    /// The shared subscriptions, by filter.
-    pub(crate) shared: HashMap<Box<str>, Part>,
+    /// Subscriptions without positions of their own, by filter: parts of groups, and readings.
+    pub(crate) parts: HashMap<Box<str>, Part>,
     /// What was in flight when the session was resumed, and is not written again yet.
     pub(crate) again: VecDeque<Again>,
     owed: Owed,
@@ -56,7 +56,7 @@ pub(crate) struct Kept {
     pub(crate) has_failed: bool,
 }
 
-/// A shared subscription of a session.
+/// A subscription of a session that has no position of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct Part {
     /// By which the records know it.
@@ -106,7 +106,7 @@ impl Kept {
             next: 0,
             flights: Slab::new(),
             for_groups: HashMap::new(),
-            shared: HashMap::new(),
+            parts: HashMap::new(),
             again: VecDeque::new(),
             owed: Owed::default(),
             writing: None,

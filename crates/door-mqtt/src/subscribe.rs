@@ -90,7 +90,7 @@ impl Serving {
                 let text = "a part of the messages of a group has no position";
                 return Err(Refusal::new(ReasonCode::ImplementationSpecificError, text));
             }
-            let number = self.keep_shared(name, options, &common.identifier);
+            let number = self.keep_placeless(name, options, &common.identifier);
             let wish = Wish { name, options, identifier: &common.identifier, number };
             let joined = self.subscribe_shared(connection, wish);
             if joined.is_err() {
@@ -99,7 +99,9 @@ impl Serving {
             return joined.map_err(for_suback);
         }
         if sys::is_sys(name) && !self.local.shared.options.sys_interval.is_zero() {
-            return self.subscribe_sys(name, options, &common.identifier).map_err(for_suback);
+            self.subscribe_sys(name, options, &common.identifier).map_err(for_suback)?;
+            self.keep_placeless(name, options, &common.identifier);
+            return Ok(options.qos);
         }
         let kind = match (name.strip_prefix(FRAMES), common.since) {
             (Some(_), _) => Kind::Frames,

@@ -525,3 +525,26 @@ fn events_are_kept_for_a_group_as_long_as_a_session_is_granted_more_than_qos_0()
         again(&world, session(V5, "a", 300)).await.ping().await;
     });
 }
+
+#[test]
+fn a_group_that_cannot_hold_events_ends_its_members_that_must_not_miss_any() {
+    with_plain_door(|world| async move {
+        let mut strict = narrow(&world, "strict", 1).await;
+        strict.subscribe("$share/g/t", Q1).await;
+        let mut writer = world.client(V5, "writer").await;
+        // More than may wait for a feed, while nobody acknowledges anything.
+        let large = "x".repeat(200_000);
+        for _ in 0..12 {
+            writer.publish(publish("t", &large, Q0)).await;
+        }
+        let end = loop {
+            match strict.next().await {
+                // It is told what the group could hold, and then that this is not all.
+                Packet::Publish(message) => ack(&mut strict, &message, ReasonCode::Success).await,
+                Packet::Disconnect(bye) => break bye.reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(end, ReasonCode::QuotaExceeded);
+    });
+}

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
-use common::{Client, V3, V5, World, is, publish, short, with_door};
+use common::{Client, V3, V5, World, is, publish, session, short, with_door};
 use dovetail_door_mqtt::Options;
 use dovetail_mqtt_proto::{Delivery, Properties, Publish, Qos, ReasonCode, RetainHandling, SubscribeOptions};
 
@@ -182,5 +182,43 @@ fn traffic_is_counted_packet_by_packet_and_byte_by_byte() {
         // PUBLISH with QoS 1 has 2 + 3 + 2 + 5 bytes, with QoS 0 two less; PINGREQ and PINGRESP 2, PUBACK 4.
         assert_eq!(after.bytes_received - before.bytes_received, 12 + 2 * 2);
         assert_eq!(after.bytes_sent - before.bytes_sent, 4 + 10 + 2 * 2);
+    });
+}
+
+#[test]
+fn a_session_goes_on_with_its_readings() {
+    script(|world| async move {
+        first_readings(&world).await;
+        let filter = "$SYS/broker/clients/connected";
+        let mut client = world.connected(session(V5, "watcher", 300)).await.0;
+        client.subscribe(filter, Qos::AtLeastOnce).await;
+        assert!(client.message().await.retain);
+        client.vanish();
+        while world.door.connected() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let world = world.killed();
+        first_readings(&world).await;
+        let (mut client, ack) = world.connected(session(V5, "watcher", 300)).await;
+        assert!(ack.session_present);
+        let live = until(&mut client, filter, "1").await;
+        assert!(!live.retain, "it is not told as if it were new");
+    });
+}
+
+#[test]
+fn readings_that_are_off_are_not_there() {
+    with_door(Options { sys_interval: Duration::ZERO, ..Options::default() }, |world| async move {
+        let mut client = world.connected(session(V5, "watcher", 300)).await.0;
+        client.subscribe("$SYS/#", Qos::AtLeastOnce).await;
+        world.put("a", "1").await;
+        client.ping().await;
+        client.vanish();
+        while world.door.connected() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let (mut client, ack) = world.connected(session(V5, "watcher", 300)).await;
+        assert!(ack.session_present);
+        client.ping().await;
     });
 }
