@@ -89,8 +89,10 @@ impl Sender {
                 // Ids come again long after they are free.
                 let id = (self.next % 60_000) as u16 + 1;
                 let sent = Sent { id, number: self.next, is_received: false };
-                mqtt.send(&self.publish(&sent, false))?;
+                let bytes = self.publish(&sent, false);
+                // Before it is sent: what breaks in the middle of it is sent again.
                 self.on_their_way.push_back(sent);
+                mqtt.send(&bytes)?;
             }
             let packet = mqtt.packet()?;
             self.take(&mut mqtt, packet)?;
@@ -188,7 +190,7 @@ impl Receiver {
     }
 
     fn take(&mut self, mqtt: &mut Mqtt, message: Publish) -> io::Result<()> {
-        let Publish { topic, payload, qos, id, .. } = message;
+        let Publish { topic, payload, qos, id, retain, .. } = message;
         let is_new = match (qos, id) {
             (1, Some(id)) => {
                 mqtt.send(&wire::puback(id))?;
@@ -200,7 +202,8 @@ impl Receiver {
             }
             _ => true,
         };
-        if is_new {
+        // What is retained when a subscription begins comes besides what is published from then on.
+        if is_new && !retain {
             let payload = String::from_utf8_lossy(&payload).into_owned();
             let number: u64 = payload.parse().unwrap_or_default();
             let highest = self.highest.entry(topic.clone()).or_default();
