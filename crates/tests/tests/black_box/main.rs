@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
 
 mod abuse;
+mod churn;
 mod clients;
 mod disk;
 mod docs;
@@ -17,3 +18,4 @@ mod sessions;
 mod shared;
 mod start;
 mod stop;
+mod wills;
