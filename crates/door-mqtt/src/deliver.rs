@@ -49,7 +49,7 @@ impl Serving {
                 return Told::Everything;
             }
             let (feed, item, told) = match self.feeds.stalled.take() {
-                Some(stalled) => stalled,
+                Some(stalled) => *stalled,
                 None => match self.feeds.subscriber.poll_next(cx) {
                     Poll::Ready((feed, item)) => (feed, item, 0),
                     Poll::Pending => return Told::Everything,
@@ -58,7 +58,7 @@ impl Serving {
             match self.tell(connection, feed, &item, told) {
                 Telling::Done => {}
                 Telling::Stalled(told) => {
-                    self.feeds.stalled = Some((feed, item, told));
+                    self.feeds.stalled = Some(Box::new((feed, item, told)));
                     return Told::Everything;
                 }
             }
@@ -85,7 +85,7 @@ impl Serving {
             if let Some(item) = self.feeds.subscriber.progress(feed)
                 && let Telling::Stalled(told) = self.tell(connection, feed, &item, 0)
             {
-                self.feeds.stalled = Some((feed, item, told));
+                self.feeds.stalled = Some(Box::new((feed, item, told)));
             }
         }
         Some(next)

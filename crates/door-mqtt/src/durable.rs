@@ -182,8 +182,8 @@ impl Serving {
                 kept.forget(awaited);
             }
         }
-        let index = self.feeds.by_filter.get(name);
-        let Some(told) = index.and_then(|index| self.feeds.subscriptions.get(*index)) else { return };
+        let index = self.feeds.find(name);
+        let Some(told) = index.and_then(|index| self.feeds.subscriptions.get(index)) else { return };
         kept.owe(Record::delete(kept.names.subscription(told.number)));
         if let Some(awaited) = Awaited::of(&told.filter, told.kind, told.options.qos) {
             kept.forget(awaited);

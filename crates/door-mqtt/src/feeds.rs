@@ -14,16 +14,26 @@ use crate::tracked::Kind;
 pub(crate) struct Feeds {
     pub(crate) subscriber: Subscriber,
     pub(crate) subscriptions: Slab<Subscription>,
-    pub(crate) by_filter: HashMap<Box<str>, usize>,
-    pub(crate) by_feed: HashMap<FeedId, usize>,
+    /// Once there are many subscriptions. A few are looked through, which is as fast and needs no memory.
+    index: Option<Box<Index>>,
     /// Which subscription the last item was for: mostly the next one's too.
     last: Option<(FeedId, usize)>,
     /// An item that is not told to its end, and how many of its parts are.
-    pub(crate) stalled: Option<(FeedId, Item, usize)>,
+    pub(crate) stalled: Option<Box<(FeedId, Item, usize)>>,
     /// When tracked subscriptions are next told how far they are.
     pub(crate) next_progress: Option<Instant>,
     /// Where extra properties are put together.
     pub(crate) scratch: PropertiesBuf,
+}
+
+/// How many subscriptions are looked through before there is an index.
+const LOOKED_THROUGH: usize = 8;
+
+/// Finds subscriptions among many.
+#[derive(Default)]
+struct Index {
+    by_filter: HashMap<Box<str>, usize>,
+    by_feed: HashMap<FeedId, usize>,
 }
 
 /// How one subscription is told.
@@ -47,6 +57,10 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
+    fn is_told_by(&self, feed: FeedId) -> bool {
+        self.feed == feed || self.refresh == Some(feed)
+    }
+
     /// How many changes of an item the client was told before its session was continued.
     pub(crate) fn told_before(&self, feed: FeedId, item: &Item) -> Option<usize> {
         let (rev, changes) = self.place.within.filter(|_| feed == self.feed)?;
@@ -62,8 +76,7 @@ impl Feeds {
         Self {
             subscriber,
             subscriptions: Slab::new(),
-            by_filter: HashMap::new(),
-            by_feed: HashMap::new(),
+            index: None,
             last: None,
             stalled: None,
             next_progress: None,
@@ -78,9 +91,20 @@ impl Feeds {
         {
             return Some(index);
         }
-        let index = *self.by_feed.get(&feed)?;
+        let index = match &self.index {
+            Some(index) => *index.by_feed.get(&feed)?,
+            None => self.subscriptions.iter().find(|(_, told)| told.is_told_by(feed))?.0,
+        };
         self.last = Some((feed, index));
         Some(index)
+    }
+
+    /// The subscription with this filter.
+    pub(crate) fn find(&self, filter: &str) -> Option<usize> {
+        match &self.index {
+            Some(index) => index.by_filter.get(filter).copied(),
+            None => self.subscriptions.iter().find(|(_, told)| &*told.filter == filter).map(|(at, _)| at),
+        }
     }
 
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut Subscription> {
@@ -112,7 +136,7 @@ impl Feeds {
             .map(|(_, told)| {
                 let mut place = told.place;
                 place.refresh |= told.refresh.is_some();
-                match stalled {
+                match stalled.as_deref() {
                     Some((feed, item, count)) if *feed == told.feed => {
                         if let (Item::Change(delivery), 1..) = (item, *count) {
                             place.within = Some((delivery.rev.number, *count as u16));
@@ -152,27 +176,62 @@ impl Feeds {
 
     pub(crate) fn end_feed(&mut self, feed: FeedId) {
         self.subscriber.unsubscribe(feed);
-        self.by_feed.remove(&feed);
+        if let Some(index) = &mut self.index {
+            index.by_feed.remove(&feed);
+        }
         self.last = None;
-        self.stalled = self.stalled.take().filter(|(stalled, ..)| *stalled != feed);
+        self.stalled = self.stalled.take().filter(|stalled| stalled.0 != feed);
     }
 
     /// Adds a subscription, and says where it is.
     pub(crate) fn add(&mut self, told: Subscription) -> usize {
-        let (filter, feed) = (told.filter.clone(), told.feed);
-        let index = self.subscriptions.insert(told);
-        self.by_filter.insert(filter, index);
-        self.by_feed.insert(feed, index);
-        index
+        if self.subscriptions.capacity() == 0 {
+            // Most connections have one subscription for all their life.
+            self.subscriptions.reserve_exact(1);
+        }
+        let at = self.subscriptions.insert(told);
+        if let (Some(index), Some(told)) = (&mut self.index, self.subscriptions.get(at)) {
+            index.add(at, told);
+        } else if self.subscriptions.len() > LOOKED_THROUGH {
+            let mut index = Box::<Index>::default();
+            self.subscriptions.iter().for_each(|(at, told)| index.add(at, told));
+            self.index = Some(index);
+        }
+        at
+    }
+
+    /// Tells the state of a subscription once more by another feed, which replaces one that does so already.
+    pub(crate) fn refresh(&mut self, at: usize, feed: FeedId) {
+        let Some(told) = self.subscriptions.get_mut(at) else { return };
+        let replaced = told.refresh.replace(feed);
+        if let Some(index) = &mut self.index {
+            index.by_feed.insert(feed, at);
+        }
+        if let Some(replaced) = replaced {
+            self.end_feed(replaced);
+        }
     }
 
     pub(crate) fn remove(&mut self, filter: &str) -> bool {
-        let Some(index) = self.by_filter.remove(filter) else { return false };
-        let told = self.subscriptions.remove(index);
+        let Some(at) = self.find(filter) else { return false };
+        let told = self.subscriptions.remove(at);
+        if let Some(index) = &mut self.index {
+            index.by_filter.remove(filter);
+        }
         self.end_feed(told.feed);
         if let Some(refresh) = told.refresh {
             self.end_feed(refresh);
         }
         true
+    }
+}
+
+impl Index {
+    fn add(&mut self, at: usize, told: &Subscription) {
+        self.by_filter.insert(told.filter.clone(), at);
+        self.by_feed.insert(told.feed, at);
+        if let Some(refresh) = told.refresh {
+            self.by_feed.insert(refresh, at);
+        }
     }
 }

@@ -241,7 +241,7 @@ impl LocalDoor {
     }
 
     /// Serves one connection of `principal` until it ends, its will included. Runs as one local task of the shard.
-    pub fn serve<S>(&self, stream: S, principal: Principal) -> impl Future<Output = ()> + use<S>
+    pub fn serve<S>(&self, stream: S, principal: Principal) -> impl Future<Output = ()> + Unpin + use<S>
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {

@@ -110,7 +110,7 @@ impl Serving {
         receipt: Option<Receipt>,
     ) {
         if !self.writes.pending.is_empty() {
-            self.writes.waiting = Some(WaitingEvent::Held(event, receipt));
+            self.writes.waiting = Some(WaitingEvent::Held(Box::new(event), receipt));
             return;
         }
         match self.local.shard.try_publish(event) {
@@ -133,7 +133,7 @@ impl Serving {
         }
         match self.writes.waiting.take() {
             Some(WaitingEvent::Held(event, receipt)) => {
-                self.on_event_message(connection, event, receipt);
+                self.on_event_message(connection, *event, receipt);
                 if self.writes.waiting.is_some() {
                     self.settle_writes(connection, cx);
                 }

@@ -108,7 +108,7 @@ impl Serving {
             (None, Some(_)) => Kind::Tracked,
             (None, None) => Kind::Plain,
         };
-        let existing = self.feeds.by_filter.get(name).copied();
+        let existing = self.feeds.find(name);
         if let Some(index) = existing
             && self.keeps_feed(index, kind, options)
         {
@@ -151,7 +151,7 @@ impl Serving {
 
     /// Whether there may be another subscription, if this is one.
     fn check_count(&self, name: &str) -> Result<(), Refusal> {
-        let exists = self.feeds.by_filter.contains_key(name)
+        let exists = self.feeds.find(name).is_some()
             || self.shares.as_ref().is_some_and(|shares| shares.contains(name))
             || self.sys.as_ref().is_some_and(|sys| sys.contains(name));
         let limit = self.local.shared.options.subscriptions;
@@ -207,11 +207,7 @@ impl Serving {
     pub(crate) fn refresh(&mut self, index: usize) -> Result<(), Refusal> {
         let filter = to_filter(&self.feeds.subscriptions[index].filter)?;
         let refresh = self.open_with(filter, Mode::Latest, Events::Ignore, false, Start::Baseline)?;
-        let replaced = self.feeds.subscriptions[index].refresh.replace(refresh);
-        self.feeds.by_feed.insert(refresh, index);
-        if let Some(replaced) = replaced {
-            self.feeds.end_feed(replaced);
-        }
+        self.feeds.refresh(index, refresh);
         Ok(())
     }
 

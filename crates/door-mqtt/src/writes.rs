@@ -28,7 +28,7 @@ pub(crate) struct Writes {
 
 pub(crate) enum WaitingEvent {
     /// For the writes before it.
-    Held(Authorized<Publish>, Option<Receipt>),
+    Held(Box<Authorized<Publish>>, Option<Receipt>),
     /// For subscribers.
     Sending(Pin<Box<dyn Future<Output = ()>>>, Option<Receipt>),
 }
@@ -56,7 +56,7 @@ impl Writes {
             let _ = ticket.await;
         }
         match self.waiting {
-            Some(WaitingEvent::Held(event, _)) => shard.publish(event).await,
+            Some(WaitingEvent::Held(event, _)) => shard.publish(*event).await,
             Some(WaitingEvent::Sending(sending, _)) => sending.await,
             None => {}
         }

@@ -1,11 +1,14 @@
 //! Shards: threads with a runtime each, on which connections live.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -58,7 +61,7 @@ pub trait LocalService: 'static {
     /// Serves one connection until it ends. Runs as one local task, in a `LocalSet`.
     ///
     /// The future of a connection lives as long as the connection: box its rare and large parts.
-    fn serve(&self, connection: Connection) -> impl Future<Output = ()>;
+    fn serve(&self, connection: Connection) -> impl Future<Output = ()> + Unpin + use<Self>;
 }
 
 /// The running shards.
@@ -237,17 +240,46 @@ fn note_panic(counters: &Counters, ended: Result<(), JoinError>) {
 }
 
 /// The life of one connection.
-async fn live<S: LocalService>(service: Rc<S>, arrival: Arrival, first_byte: Duration) {
+///
+/// Every idle connection holds one. As an `async` function it would keep room for its arguments, for the greeting and for
+/// what is served, all at once, which is a kilobyte more.
+struct Live<F, N> {
+    phase: Phase<F, N>,
+    open: Open,
+}
+
+enum Phase<F, N> {
+    /// Which protocol it speaks is not known yet; the function serves what it turns out to be.
+    Greeting(Pin<Box<dyn Future<Output = io::Result<Greeting>>>>, N),
+    Serving(F),
+}
+
+fn live<S: LocalService>(service: Rc<S>, arrival: Arrival, first_byte: Duration) -> impl Future<Output = ()> {
     let Arrival { stream, peer, open } = arrival;
-    match greet(stream, peer, first_byte).await {
-        Ok(Greeting::Served(connection)) => service.serve(connection).await,
-        Ok(Greeting::Silent) => Counters::count(&open.counters.silent),
-        Ok(Greeting::Tls) => Counters::count(&open.counters.tls),
-        Ok(Greeting::Unknown) => Counters::count(&open.counters.unknown),
-        // The socket broke before it said anything.
-        Err(_) => {}
+    let serve = move |connection| service.serve(connection);
+    Live { phase: Phase::Greeting(Box::pin(greet(stream, peer, first_byte)), serve), open }
+}
+
+impl<F: Future<Output = ()> + Unpin, N: Fn(Connection) -> F + Unpin> Future for Live<F, N> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { phase, open } = &mut *self;
+        if let Phase::Greeting(greeting, serve) = phase {
+            match ready!(greeting.as_mut().poll(cx)) {
+                Ok(Greeting::Served(connection)) => *phase = Phase::Serving(serve(connection)),
+                Ok(Greeting::Silent) => Counters::count(&open.counters.silent),
+                Ok(Greeting::Tls) => Counters::count(&open.counters.tls),
+                Ok(Greeting::Unknown) => Counters::count(&open.counters.unknown),
+                // The socket broke before it said anything.
+                Err(_) => {}
+            }
+        }
+        match phase {
+            Phase::Serving(serving) => Pin::new(serving).poll(cx),
+            Phase::Greeting(..) => Poll::Ready(()),
+        }
     }
-    drop(open);
 }
 
 enum Greeting {

@@ -23,23 +23,26 @@ struct Echo {
 }
 
 impl LocalService for Echo {
-    async fn serve(&self, mut connection: Connection) {
+    fn serve(&self, mut connection: Connection) -> impl Future<Output = ()> + Unpin + use<> {
         let thread = std::thread::current().id();
         assert_eq!(thread, self.made_on);
         self.seen.lock().unwrap().push((connection.protocol, thread));
-        let mut byte = [0u8; 1];
-        loop {
-            tokio::select! {
-                read = connection.stream.read(&mut byte) => match read {
-                    Ok(1..) => {
-                        assert_ne!(byte[0], b'!');
-                        connection.stream.write_all(&byte).await.unwrap();
-                    }
-                    _ => return,
-                },
-                () = self.draining.begun() => return,
+        let draining = self.draining.clone();
+        Box::pin(async move {
+            let mut byte = [0u8; 1];
+            loop {
+                tokio::select! {
+                    read = connection.stream.read(&mut byte) => match read {
+                        Ok(1..) => {
+                            assert_ne!(byte[0], b'!');
+                            connection.stream.write_all(&byte).await.unwrap();
+                        }
+                        _ => return,
+                    },
+                    () = draining.begun() => return,
+                }
             }
-        }
+        })
     }
 }
 

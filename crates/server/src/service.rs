@@ -17,7 +17,7 @@ pub(crate) struct Doors {
 }
 
 impl LocalService for Doors {
-    fn serve(&self, connection: Connection) -> impl Future<Output = ()> {
+    fn serve(&self, connection: Connection) -> impl Future<Output = ()> + Unpin + use<> {
         let Connection { stream, protocol, peer, .. } = connection;
         let principal = Principal::anonymous(peer.ip());
         match protocol {

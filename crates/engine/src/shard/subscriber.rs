@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use dovetail_auth::{Authorized, Principal};
 use dovetail_tree::Tree;
+use smallvec::SmallVec;
 
 use super::dispatch::{Dispatching, Ready};
 use super::{Inner, Shard};
@@ -24,7 +25,7 @@ pub struct Subscriber {
     shard: Shard,
     principal: Principal,
     key: usize,
-    feeds: Vec<FeedId>,
+    feeds: SmallVec<[FeedId; 1]>,
 }
 
 /// Names a feed of a [`Subscriber`]. Never reused.
@@ -37,7 +38,7 @@ pub struct FeedId {
 impl Subscriber {
     pub(crate) fn new(shard: Shard, principal: Principal) -> Self {
         let key = shard.inner().dispatching.borrow_mut().subscribers.insert(Ready::default());
-        Self { shard, principal, key, feeds: Vec::new() }
+        Self { shard, principal, key, feeds: SmallVec::new() }
     }
 
     /// Whom the subscriber reads for.

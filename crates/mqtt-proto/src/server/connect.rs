@@ -105,7 +105,7 @@ impl Peer {
 
 impl Connection {
     pub(super) fn on_connect(&mut self, mut connect: Box<Connect>) -> Result<Event, Violation> {
-        let will = connect.will.take();
+        let will = connect.will.take().map(Box::new);
         let peer = Peer::new(&connect);
         let nameless = connect.client_id.is_empty() && !connect.clean_start && !connect.version.is_v5();
         self.state = State::Deciding(Box::new(Deciding { peer, will: will.clone() }));
@@ -113,7 +113,7 @@ impl Connection {
             return Err(Violation::NoClientId);
         }
         // The owner sees the will too: whether it may be published is decided with the connection.
-        connect.will = will;
+        connect.will = will.map(|will| *will);
         Ok(Event::Connect(connect))
     }
 

@@ -120,7 +120,7 @@ pub struct Closed {
     /// Why it ended.
     pub cause: Cause,
     /// What is to be published now, or after the will delay in its properties.
-    pub will: Option<Will>,
+    pub will: Option<Box<Will>>,
     /// The session, if the connection was accepted.
     pub session: Option<Session>,
     /// The session expiry in seconds that DISCONNECT set.
@@ -153,14 +153,14 @@ enum State {
 #[derive(Debug)]
 struct Deciding {
     peer: Peer,
-    will: Option<Will>,
+    will: Option<Box<Will>>,
 }
 
 #[derive(Debug)]
 struct Connected {
     peer: Peer,
     session: Session,
-    will: Option<Will>,
+    will: Option<Box<Will>>,
     inbound: Inbound,
     /// For a client that takes topic aliases.
     aliases: Option<Box<Aliases>>,
