@@ -302,7 +302,7 @@ fn silence_of_one_and_a_half_keep_alives_ends_the_connection() {
         }
         let closed = pair.closed();
         assert_eq!(closed.cause, Cause::KeepAlive);
-        assert_eq!(closed.will, Some(will()));
+        assert_eq!(closed.will, Some(Box::new(will())));
     }
 }
 
@@ -348,7 +348,7 @@ fn a_will_is_published_unless_the_client_says_goodbye() {
     for (what, end, published) in ends {
         let mut pair = Pair::connected_as(connect_with_will(V5), Accept::default());
         end(&mut pair);
-        assert_eq!(pair.closed().will, published.then(will), "{what}");
+        assert_eq!(pair.closed().will, published.then(will).map(Box::new), "{what}");
     }
 }
 

@@ -128,7 +128,9 @@ mod tests {
     struct Ignore;
 
     impl LocalService for Ignore {
-        async fn serve(&self, _connection: Connection) {}
+        fn serve(&self, _connection: Connection) -> impl Future<Output = ()> + Unpin + use<> {
+            std::future::ready(())
+        }
     }
 
     /// Fails as a process without descriptors does, `failures` times, then as a closed socket does.
