@@ -282,6 +282,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn deliver(&mut self, cx: &mut Context<'_>) -> Told {
         match &mut self.stage {
             Stage::Serving(_) if !self.socket.takes_bytes() => Told::Enough,
+            // Nobody is told any more, so nothing may count as told.
+            Stage::Serving(_) if self.connection.is_closed() => Told::Everything,
             // What is sent while the disk is waited for would have to wait for it again.
             Stage::Serving(serving) if serving.is_held() => Told::Enough,
             Stage::Serving(serving) => serving.deliver(&mut self.connection, cx, OUTPUT_BYTES),

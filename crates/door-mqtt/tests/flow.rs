@@ -127,6 +127,29 @@ fn a_life_of_nothing_reaches_who_is_there_and_nobody_else() {
 }
 
 #[test]
+fn a_session_that_was_away_is_told_what_is_left() {
+    with_plain_door(|world| async move {
+        let list = [Property::SessionExpiry(1_000), Property::ReceiveMaximum(1)];
+        let away = || Connect { clean_start: false, properties: properties(&list), ..connect(V5, "away") };
+        let (mut reader, _) = world.connected(away()).await;
+        reader.subscribe("p/#", Qos::AtLeastOnce).await;
+        let mut writer = world.client(V5, "writer").await;
+        for (topic, seconds) in [("p/in-flight", 60), ("p/brief", 20), ("p/long", 90)] {
+            writer.publish(expiring(publish(topic, "x", Q1), seconds)).await;
+        }
+        assert_eq!(expiry(&reader.message().await), Some(60));
+        reader.vanish();
+        later(&world, Duration::from_secs(30));
+        let (mut reader, ack) = world.connected(away()).await;
+        assert!(ack.session_present);
+        let again = reader.acknowledged().await;
+        assert_eq!((again.topic.as_str(), again.dup, expiry(&again)), ("p/in-flight", true, Some(30)));
+        let next = reader.acknowledged().await;
+        assert_eq!((next.topic.as_str(), next.dup, expiry(&next)), ("p/long", false, Some(60)));
+    });
+}
+
+#[test]
 fn an_expired_part_of_a_revision_leaves_no_gap_for_a_tracked_client() {
     with_plain_door(|world| async move {
         let put = |seconds: Option<u64>| Verb::Put {
