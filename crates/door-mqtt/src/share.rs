@@ -11,6 +11,7 @@
 //! crash a message may come again.
 
 mod group;
+mod holding;
 mod home;
 mod member;
 
@@ -28,6 +29,7 @@ use dovetail_model::Revision;
 use dovetail_mqtt_proto::Qos;
 use futures_util::task::AtomicWaker;
 
+use crate::awaited::Key;
 use crate::record::digest;
 use crate::store::escape;
 use group::{Group, MemberId, Serial, Turn};
@@ -40,13 +42,6 @@ const AREA: RecordArea = RecordArea::new("mqtt-groups");
 pub(crate) struct Groups {
     by_key: Mutex<HashMap<Key, Arc<SharedGroup>>>,
     next_member: AtomicU64,
-}
-
-/// What makes a group: its name and its filter.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub(crate) struct Key {
-    pub(crate) name: Box<str>,
-    pub(crate) filter: Box<str>,
 }
 
 /// One group.

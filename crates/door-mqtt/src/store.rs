@@ -12,10 +12,9 @@ use dovetail_engine::{Engine, Record, RecordArea, RecordName};
 use dovetail_model::{Epoch, Resource};
 use dovetail_mqtt_proto::PacketId;
 
-use crate::awaited::Awaited;
+use crate::awaited::{Awaited, Key};
 use crate::record::{Damaged, Flow, LastWill, Root, Subscribed, What};
 use crate::registry::Name;
-use crate::share::Key;
 
 /// Where the door keeps what is its own.
 const AREA: RecordArea = RecordArea::new("mqtt");
