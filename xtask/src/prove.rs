@@ -53,7 +53,7 @@ enum Count {
 /// done earlier.
 const SECONDS: &str = "DOVETAIL_PROVE_SECONDS";
 
-const PROOFS: [Proof; 10] = [
+const PROOFS: [Proof; 11] = [
     Proof {
         name: "kill",
         shows: "nothing acknowledged is lost, nothing refused is applied, over 1,000 kill -9 under mixed load",
@@ -98,6 +98,13 @@ const PROOFS: [Proof; 10] = [
         variables: &[("DOVETAIL_STOP_CYCLES", Count::UpTo(200))],
         tests: "package(dovetail-tests) & test(/^stop::/)",
         weight: 1,
+    },
+    Proof {
+        name: "cuts",
+        shows: "sessions and tracked subscriptions go on without a gap over 10,000 connections that break at any byte",
+        variables: &[("DOVETAIL_CUTS", Count::UpTo(10_000))],
+        tests: "package(dovetail-tests) & test(/^cuts::/)",
+        weight: 2,
     },
     Proof {
         name: "mutants",

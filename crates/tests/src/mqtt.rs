@@ -101,10 +101,18 @@ impl Mqtt {
     /// # Errors
     /// `ConnectionRefused` with the code when the server refuses.
     pub fn connect(address: SocketAddr, connect: &Connect) -> io::Result<Self> {
+        Self::connect_within(address, connect, PATIENCE)
+    }
+
+    /// Connects; this and every later answer may take so long.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub fn connect_within(address: SocketAddr, connect: &Connect, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         let mut client = Self {
             stream,
             version: connect.version,

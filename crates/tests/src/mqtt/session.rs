@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::{Connect, Mqtt, Packet, Publish, Version, wire};
+use super::{Connect, Mqtt, PATIENCE, Packet, Publish, Version, wire};
 
 /// Messages that a sender has on their way.
 const WINDOW: usize = 8;
@@ -14,6 +15,7 @@ const WINDOW: usize = 8;
 #[derive(Debug)]
 pub struct Sender {
     connect: Connect,
+    patience: Duration,
     topic: String,
     qos: u8,
     next: u64,
@@ -35,6 +37,7 @@ struct Sent {
 #[derive(Debug)]
 pub struct Receiver {
     connect: Connect,
+    patience: Duration,
     filter: String,
     qos: u8,
     is_subscribed: bool,
@@ -51,7 +54,19 @@ impl Sender {
     pub fn new(version: Version, name: &str, topic: &str, qos: u8) -> Self {
         let connect = Connect { keep_alive: 0, ..Connect::persistent(version, name) };
         let (on_their_way, confirmed) = (VecDeque::new(), Vec::new());
-        Self { connect, topic: topic.to_owned(), qos, next: 0, on_their_way, confirmed }
+        Self { connect, patience: PATIENCE, topic: topic.to_owned(), qos, next: 0, on_their_way, confirmed }
+    }
+
+    /// Takes silence of so long for a broken connection.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// The QoS that it sends with.
+    pub fn qos(&self) -> u8 {
+        self.qos
     }
 
     /// Where it sends to.
@@ -77,7 +92,7 @@ impl Sender {
     /// # Panics
     /// When the server has forgotten a session.
     pub fn run(&mut self, address: SocketAddr, last: Option<u64>) -> io::Result<()> {
-        let mut mqtt = Mqtt::connect(address, &self.connect)?;
+        let mut mqtt = Mqtt::connect_within(address, &self.connect, self.patience)?;
         assert!(mqtt.session_present || self.on_their_way.is_empty(), "a session is forgotten");
         for sent in &self.on_their_way {
             let again = if sent.is_received { wire::pubrel(sent.id) } else { self.publish(sent, true) };
@@ -141,7 +156,33 @@ impl Receiver {
     pub fn new(version: Version, name: &str, filter: &str, qos: u8) -> Self {
         let connect = Connect { keep_alive: 0, ..Connect::persistent(version, name) };
         let (held, got, highest) = (BTreeSet::new(), Vec::new(), BTreeMap::new());
-        Self { connect, filter: filter.to_owned(), qos, is_subscribed: false, held, got, highest }
+        Self {
+            connect,
+            patience: PATIENCE,
+            filter: filter.to_owned(),
+            qos,
+            is_subscribed: false,
+            held,
+            got,
+            highest,
+        }
+    }
+
+    /// Takes silence of so long for a broken connection.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Which MQTT it speaks.
+    pub fn version(&self) -> Version {
+        self.connect.version
+    }
+
+    /// The QoS of its subscription.
+    pub fn qos(&self) -> u8 {
+        self.qos
     }
 
     /// The payloads that came on one topic, as numbers.
@@ -174,7 +215,7 @@ impl Receiver {
     /// # Panics
     /// When the server has forgotten the session.
     pub fn run(&mut self, address: SocketAddr, is_enough: impl Fn(&Self) -> bool) -> io::Result<()> {
-        let mut mqtt = Mqtt::connect(address, &self.connect)?;
+        let mut mqtt = Mqtt::connect_within(address, &self.connect, self.patience)?;
         assert!(mqtt.session_present || !self.is_subscribed, "a session is forgotten");
         while !is_enough(self) {
             match mqtt.packet()? {

@@ -1,25 +1,35 @@
 //! Persistent sessions over kills of the server: what was confirmed reaches every session that waits for it, with QoS 2
 //! never twice, and nobody's session is forgotten.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver as Listener};
 use std::thread;
 use std::time::Duration;
 
 use dovetail_tests::mqtt::Version;
 use dovetail_tests::mqtt::session::{Receiver, Sender};
 use dovetail_tests::random::Random;
-use dovetail_tests::server::Setup;
+use dovetail_tests::server::{Server, Setup};
 
 use crate::environment::Length;
 
 const EARLIEST: Duration = Duration::from_millis(5);
 const LATEST: Duration = Duration::from_millis(600);
 
+/// How the connections of receivers ended, as they do.
+pub(crate) type Endings = Listener<(Version, io::Result<()>)>;
+
 #[test]
 fn sessions_outlive_kills() {
+    outlive(Length::of("DOVETAIL_SESSION_CYCLES", 15), "kills", |server, _| server.kill());
+}
+
+/// Messages go to sessions while the server ends, in the way of `end`, and starts again, over and over. `end` is also told
+/// how the connections of the receivers ended, with their versions.
+pub(crate) fn outlive(mut cycles: Length, what: &str, mut end: impl FnMut(&mut Server, &Endings)) {
     let place = tempfile::tempdir().unwrap();
     let mut random = Random::from_environment();
-    let mut cycles = Length::of("DOVETAIL_SESSION_CYCLES", 15);
     let mut senders = [
         Sender::new(Version::V5, "s1", "session/one", 1),
         Sender::new(Version::V311, "s2", "session/two", 2),
@@ -43,21 +53,27 @@ fn sessions_outlive_kills() {
             for sender in &mut senders {
                 scope.spawn(move || sender.run(address, None));
             }
+            let (ended, endings) = mpsc::sync_channel(receivers.len());
             for receiver in &mut receivers {
-                scope.spawn(move || receiver.run(address, |_| false));
+                let ended = ended.clone();
+                scope.spawn(move || {
+                    let version = receiver.version();
+                    // Whoever listens no more has seen enough.
+                    let _ = ended.send((version, receiver.run(address, |_| false)));
+                });
             }
             // tidy: allow(sleep) the random moment is what is tested
             thread::sleep(random.between(EARLIEST, LATEST));
-            server.kill();
+            end(&mut server, &endings);
         });
     }
     let server = Setup::on(place.path()).start();
     finish(server.address(), &mut senders, &mut receivers);
-    for (sender, qos) in senders.iter().zip([1, 2, 2]) {
-        check(sender, qos, &receivers);
+    for sender in &senders {
+        check(sender, &receivers);
     }
     cycles.report(&format!(
-        "kills, {} messages confirmed",
+        "{what}, {} messages confirmed",
         senders.iter().map(|s| s.confirmed().len()).sum::<usize>()
     ));
 }
@@ -80,13 +96,15 @@ fn finish(address: SocketAddr, senders: &mut [Sender], receivers: &mut [Receiver
     });
 }
 
-fn check(sender: &Sender, qos: u8, receivers: &[Receiver]) {
+/// Every receiver got everything in order; twice only where a QoS of 1 lets it.
+pub(crate) fn check(sender: &Sender, receivers: &[Receiver]) {
     let confirmed = sender.confirmed();
     assert!(!confirmed.is_empty(), "nothing was tested");
     let topic = sender.topic();
-    for (receiver, granted) in receivers.iter().zip([1, 2, 2]) {
-        let mut got = receiver.got(topic);
-        if qos.min(granted) < 2 {
+    for receiver in receivers {
+        let all = receiver.got(topic);
+        let mut got = all.clone();
+        if sender.qos().min(receiver.qos()) < 2 {
             // Some come again, all of what follows them with them.
             let mut seen = 0;
             got.retain(|number| {
@@ -100,9 +118,11 @@ fn check(sender: &Sender, qos: u8, receivers: &[Receiver]) {
         let first_wrong = got.iter().zip(&expected).position(|(got, expected)| got != expected);
         assert!(
             got == expected,
-            "{topic} with QoS {granted}: {} of {}, wrong from {first_wrong:?}",
+            "{topic} with QoS {}: {} of {}, wrong from {first_wrong:?}; all that came begins with {:?}",
+            receiver.qos(),
             got.len(),
-            expected.len()
+            expected.len(),
+            &all[..all.len().min(first_wrong.unwrap_or(0) + 40)]
         );
     }
 }

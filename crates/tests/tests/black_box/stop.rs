@@ -11,6 +11,7 @@ use dovetail_tests::server::Setup;
 use dovetail_tests::watch;
 
 use crate::environment::{Length, RECORDER};
+use crate::sessions::outlive;
 
 /// The time from the signal to the end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -41,6 +42,21 @@ fn an_orderly_stop_under_load_loses_nothing() {
         log = Some(after);
     }
     cycles.report("orderly stops");
+}
+
+#[test]
+fn sessions_outlive_stops_under_load() {
+    outlive(Length::of("DOVETAIL_STOP_CYCLES", 5), "orderly stops", |server, endings| {
+        server.terminate();
+        let status = server.wait(DRAIN).expect("ends in time");
+        assert_eq!(status.code(), Some(0), "{}", server.log());
+        for (version, ending) in endings.iter().take(3) {
+            let error = ending.unwrap_err().to_string();
+            // 0x8B: the server is shutting down; 3.1.1 has no such word.
+            let is_told = error.contains(&format!("{:?}", Packet::Disconnect { reason: 0x8b }));
+            assert!(is_told || version == Version::V311, "{version:?}: {error}");
+        }
+    });
 }
 
 #[test]
