@@ -14,6 +14,7 @@ use crate::awaited::Awaited;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::fanout::{Shards, Tail};
+use crate::history::Blocks;
 use crate::outcome::WriteError;
 use crate::owner::Owner;
 use crate::recover::Recovered;
@@ -87,6 +88,7 @@ pub(crate) struct Core {
     pub(crate) tail: Tail,
     pub(crate) shards: Shards,
     pub(crate) history: JournalReader,
+    pub(crate) blocks: Blocks,
     pub(crate) awaited: Awaited,
     pub(crate) counters: Counters,
 }
@@ -117,6 +119,7 @@ impl Engine {
             tail: Tail::new(head, options.tail_bytes),
             shards: Shards::default(),
             history: journal.reader(),
+            blocks: Blocks::default(),
             awaited: Awaited::default(),
             counters: Counters::default(),
             options,

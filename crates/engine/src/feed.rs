@@ -14,16 +14,16 @@
 //! shard's thread; the shard tells a live feed of each matching entry, and the subscriber takes
 //! items when it can.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use dovetail_auth::{Demand, Policy, Principal};
-use dovetail_model::{Change, Commit, Epoch, Filter, PublisherId, Topic};
+use dovetail_model::{Change, Epoch, Filter, PublisherId, Topic};
 use dovetail_tree::{ChangeScan, Latest, Scan, Tree};
 use smallvec::SmallVec;
 
 use crate::clock::Clock;
 use crate::entry::Entry;
+use crate::history::{Block, Passage};
 use crate::item::{Body, Delivery, EndReason, Item, ResetReason};
 use crate::request::{Events, Mode};
 use crate::ring::{Ring, Shared};
@@ -89,8 +89,8 @@ struct CatchUp {
 enum Source {
     /// The newest states, from a frozen tree whose head is `until`.
     Tree { scan: ChangeScan, until: u64 },
-    /// Each entry, from the journal; `commits` are read and not yet told.
-    Journal { commits: VecDeque<Commit>, read_to: u64, reading: bool },
+    /// Each entry, from the journal; `passage` is read and not yet told.
+    Journal { passage: Option<Passage>, read_to: u64, reading: bool },
     /// Not opened yet: the feed has just fallen behind.
     Unopened,
 }
@@ -333,22 +333,22 @@ impl Feed {
     }
 
     /// The journal was read on after the number that [`Step::NeedsHistory`] said.
-    pub(crate) fn give_history(&mut self, history: Result<Vec<Commit>, HistoryGap>, world: &World<'_>) {
+    pub(crate) fn give_history(&mut self, history: Result<Arc<Block>, HistoryGap>, world: &World<'_>) {
         let State::CatchUp(catch_up) = &mut self.state else { return };
-        let CatchUp { source: Source::Journal { commits, read_to, reading }, events } = &mut **catch_up
+        let CatchUp { source: Source::Journal { passage, read_to, reading }, events } = &mut **catch_up
         else {
             return;
         };
         *reading = false;
         match history {
-            Ok(more) if more.is_empty() => {
+            Ok(block) if block.to() <= *read_to => {
                 // The journal ends here, so the ring, or soon the shard, has what follows.
                 let (read_to, events) = (*read_to, std::mem::take(events));
                 self.join(read_to, events, world);
             }
-            Ok(more) => {
-                *read_to = more.last().map_or(*read_to, |commit| commit.number);
-                commits.extend(more);
+            Ok(block) => {
+                let told = std::mem::replace(read_to, block.to());
+                *passage = Some(Passage::after(block, told));
             }
             Err(HistoryGap::Trimmed) => {
                 let events = std::mem::take(events);
@@ -397,7 +397,7 @@ impl Feed {
                 };
                 next
             }
-            Source::Journal { commits, read_to, reading } => match next_commit(commits, &sees, self.no_local)
+            Source::Journal { passage, read_to, reading } => match next_commit(passage, &sees, self.no_local)
             {
                 Some(next) => next,
                 None if *reading => return Some(Step::Idle),
@@ -502,7 +502,7 @@ impl Feed {
                 }
                 Source::Tree { scan: tree.changes_after(position), until: tree.revision() }
             }
-            Mode::Every => Source::Journal { commits: VecDeque::new(), read_to: position, reading: false },
+            Mode::Every => Source::Journal { passage: None, read_to: position, reading: false },
         };
         self.state = State::CatchUp(Box::new(CatchUp { source, events }));
     }
@@ -665,17 +665,20 @@ fn next_states(scan: &mut ChangeScan, sees: &Sees<'_>) -> Option<Past> {
 
 /// The next commit that was read and has something for the feed; `None` when all are told.
 fn next_commit(
-    commits: &mut VecDeque<Commit>,
+    passage: &mut Option<Passage>,
     sees: &Sees<'_>,
     no_local: Option<PublisherId>,
 ) -> Option<Past> {
     for _ in 0..LOOK_AT {
-        let commit = commits.pop_front()?;
+        let Some(commit) = passage.as_mut()?.next(sees.filter) else {
+            *passage = None;
+            return None;
+        };
         if no_local.is_some() && commit.publisher == no_local {
             continue;
         }
         let changes: SmallVec<_> =
-            commit.changes.into_iter().filter(|change| sees.sees_change(change)).collect();
+            commit.changes.iter().filter(|change| sees.sees_change(change)).cloned().collect();
         if !changes.is_empty() {
             return Some(Past::Changes(commit.number, changes));
         }

@@ -29,6 +29,7 @@ mod engine;
 mod entry;
 mod fanout;
 mod feed;
+mod history;
 mod idempotency;
 mod item;
 mod mailbox;

@@ -70,6 +70,7 @@ impl Upkeep {
         }
         self.next_glance = now + GLANCE_MILLIS;
         self.mind_snapshot(journal, tree);
+        core.blocks.forget_unused();
         if now < self.next_look {
             return;
         }

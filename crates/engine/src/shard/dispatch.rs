@@ -18,11 +18,13 @@ use slab::Slab;
 use tokio::time::Sleep;
 
 use super::Inner;
+use super::subscriber::FeedId;
 use crate::Core;
 use crate::counters::Counters;
 use crate::entry::Entry;
 use crate::fanout::ReadOn;
 use crate::feed::{Feed, Told};
+use crate::history::Waiters;
 use crate::mailbox::{Reply, ReplySlot};
 use crate::ring::Ring;
 use crate::short::Short;
@@ -39,6 +41,8 @@ pub(crate) struct Dispatching {
     pub(crate) congested: usize,
     pub(crate) catching_up: CatchingUp,
     pub(crate) next_serial: u64,
+    /// Feeds that wait for history.
+    pub(crate) waiters: Waiters<FeedId>,
 }
 
 /// Feeds that are told what they missed, for metrics.
@@ -91,6 +95,7 @@ impl Dispatching {
             congested: 0,
             catching_up: CatchingUp::default(),
             next_serial: 0,
+            waiters: Waiters::default(),
         }
     }
 

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 use super::dispatch::{Dispatching, Ready};
 use super::{Inner, Shard};
 use crate::feed::{Feed, HistoryGap, Plan, Step, World};
+use crate::history::Block;
 use crate::item::{Item, ResetReason};
 use crate::request::{Mode, Start, Subscribe};
 
@@ -97,7 +98,7 @@ impl Subscriber {
         let mut dispatching = inner.dispatching.borrow_mut();
         loop {
             let Some(key) = self.next_ready(&mut dispatching, cx) else { return Poll::Pending };
-            let Dispatching { feeds, ring, dispatched, congested, subscribers, catching_up, .. } =
+            let Dispatching { feeds, ring, dispatched, congested, subscribers, catching_up, waiters, .. } =
                 &mut *dispatching;
             let Some(feed) = feeds.get_mut(key as usize) else { continue };
             let id = FeedId { key, serial: feed.serial };
@@ -127,9 +128,15 @@ impl Subscriber {
                     return Poll::Pending;
                 }
                 Step::NeedsHistory(after) => {
+                    if let Some(block) = inner.core.blocks.find(after) {
+                        with_world(&inner, ring, *dispatched, |world| feed.give_history(Ok(block), world));
+                        continue;
+                    }
                     feed.is_ready = false;
                     subscribers[self.key].feeds.pop_front();
-                    tokio::task::spawn_local(read_history(Rc::clone(&inner), id, after));
+                    if waiters.wait(after, id) {
+                        tokio::task::spawn_local(read_history(Rc::clone(&inner)));
+                    }
                 }
             }
         }
@@ -242,22 +249,40 @@ fn remove(inner: &Inner, dispatching: &mut Dispatching, key: u32) {
     }
 }
 
-/// Reads the journal for a feed, away from the shard's thread, and hands it what was read.
-async fn read_history(inner: Rc<Inner>, id: FeedId, after: u64) {
+/// Reads the journal for the feeds that wait, away from the shard's thread, and hands each what was read, until none waits.
+async fn read_history(inner: Rc<Inner>) {
+    loop {
+        let Some(after) = inner.dispatching.borrow_mut().waiters.next() else { return };
+        let block = match inner.core.blocks.find(after) {
+            Some(block) => Ok(block),
+            None => read_block(&inner, after).await,
+        };
+        let mut dispatching = inner.dispatching.borrow_mut();
+        let helped = dispatching.waiters.helped(after, block.as_deref().ok());
+        for id in helped {
+            let Dispatching { feeds, ring, dispatched, .. } = &mut *dispatching;
+            let feed = feeds.get_mut(id.key as usize).filter(|feed| feed.serial == id.serial);
+            let Some(feed) = feed else { continue };
+            with_world(&inner, ring, *dispatched, |world| feed.give_history(block.clone(), world));
+            dispatching.make_ready(id.key);
+        }
+    }
+}
+
+async fn read_block(inner: &Inner, after: u64) -> Result<Arc<Block>, HistoryGap> {
     let reader = inner.core.history.clone();
     let read = tokio::task::spawn_blocking(move || reader.read(after, HISTORY_BYTES)).await;
-    let history = match read {
-        Ok(Ok(commits)) => Ok(commits),
+    match read {
+        Ok(Ok(commits)) => {
+            let block = Arc::new(Block::new(after, commits));
+            inner.core.blocks.keep(&block);
+            Ok(block)
+        }
         Ok(Err(dovetail_journal::ReadError::Trimmed { .. })) => Err(HistoryGap::Trimmed),
         Ok(Err(error)) => {
             tracing::error!(error = crate::describe(&error), after, "history cannot be read");
             Err(HistoryGap::Failed)
         }
         Err(_) => Err(HistoryGap::Failed),
-    };
-    let mut dispatching = inner.dispatching.borrow_mut();
-    let Dispatching { feeds, ring, dispatched, .. } = &mut *dispatching;
-    let Some(feed) = feeds.get_mut(id.key as usize).filter(|feed| feed.serial == id.serial) else { return };
-    with_world(&inner, ring, *dispatched, |world| feed.give_history(history, world));
-    dispatching.make_ready(id.key);
+    }
 }
