@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dovetail_model::{
-    Change, DeleteCause, Epoch, Event, Metadata, Representation, Resource, Revision, Tombstone, Topic,
+    Change, DeleteCause, Epoch, Event, Metadata, Qos, Representation, Resource, Revision, Tombstone, Topic,
     UnixMillis,
 };
 use serde::Deserialize;
@@ -231,6 +231,7 @@ impl Wire<'_> {
                     Some(_) => return Err(DecodeError::Invalid("cause")),
                     None => return Err(DecodeError::Missing("cause")),
                 },
+                qos: Qos::default(),
             })),
             "event" => Change::Event(Arc::new(Event {
                 topic: self.topic()?,

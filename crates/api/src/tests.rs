@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use dovetail_model::{
-    Change, DeleteCause, Epoch, Event, Metadata, Representation, Resource, Revision, Tombstone, Topic,
+    Change, DeleteCause, Epoch, Event, Metadata, Qos, Representation, Resource, Revision, Tombstone, Topic,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -80,6 +80,7 @@ fn changes() -> impl Strategy<Value = (u64, Change)> {
                     revision,
                     deleted_at: at,
                     cause: if kind == 2 { DeleteCause::Request } else { DeleteCause::Expiry },
+                    qos: Qos::default(),
                 })),
             };
             (revision, change)

@@ -111,7 +111,7 @@ mod tests {
     use std::sync::Arc;
 
     use dovetail_client::Entry;
-    use dovetail_model::{Event, Tombstone, Topic};
+    use dovetail_model::{Event, Qos, Tombstone, Topic};
 
     use super::*;
 
@@ -136,8 +136,13 @@ mod tests {
     #[test]
     fn items_for_people_and_for_programs() {
         let topic = Topic::new("plant/7").unwrap();
-        let tombstone =
-            Tombstone { topic: topic.clone(), revision: 5, deleted_at: 0, cause: DeleteCause::Expiry };
+        let tombstone = Tombstone {
+            topic: topic.clone(),
+            revision: 5,
+            deleted_at: 0,
+            cause: DeleteCause::Expiry,
+            qos: Qos::default(),
+        };
         let event = Event {
             topic,
             published_at: 0,

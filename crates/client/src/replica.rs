@@ -136,7 +136,7 @@ pub fn state_hash<'a>(resources: impl IntoIterator<Item = &'a Arc<Resource>>) ->
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
     use dovetail_api::decode::Entry;
-    use dovetail_model::{DeleteCause, Epoch, Representation, Tombstone};
+    use dovetail_model::{DeleteCause, Epoch, Qos, Representation, Tombstone};
 
     use super::*;
 
@@ -176,6 +176,7 @@ mod tests {
             revision: 7,
             deleted_at: 0,
             cause: DeleteCause::Request,
+            qos: Qos::default(),
         };
         let changes = vec![
             Entry { number: 7, change: Change::Delete(Arc::new(tombstone)) },

@@ -74,7 +74,7 @@ fn operation(write: batch::Write) -> Answer<Operation> {
     }
     let verb = match write.operation {
         Op::Put(representation) => Verb::Put { representation, time_to_live },
-        Op::Delete => Verb::Delete,
+        Op::Delete => Verb::DELETE,
         Op::Patch(patch) => {
             let content_type = patch.content_type.as_deref().unwrap_or_default();
             match content_type.split(';').next().unwrap_or_default().trim() {

@@ -13,7 +13,7 @@ use crate::{headers, write};
 pub(crate) async fn answer(call: &Call<'_>, topic: Topic) -> Answer<Response<Payload>> {
     let precondition = write::precondition(call, &topic)?;
     let key = write::idempotency_key(call, &[])?;
-    let write = write::one(call, topic.clone(), Verb::Delete, precondition, key)?;
+    let write = write::one(call, topic.clone(), Verb::DELETE, precondition, key)?;
     let committed = write::commit(call, write).await?;
     if committed.effects.first() == Some(&Effect::Unchanged) {
         return Err(Failure::not_found(topic.as_str(), committed.revision));

@@ -179,7 +179,7 @@ impl Serving {
                 Kind::Plain | Kind::Frames => &subscription.identifier,
             };
             let retain = subscription.options.retain_as_published && !matches!(change, Change::Event(_));
-            let qos = qos::delivered(change.representation(), subscription.options.qos);
+            let qos = qos::delivered(change.qos(), subscription.options.qos);
             let outgoing = Outgoing { qos, retain, extra: extra.as_bytes(), tag: 0 };
             let number = subscription.number;
             let sent =
@@ -235,7 +235,7 @@ impl Serving {
             tracked::resource(&mut scratch, rev, resource.modified_at);
         }
         let retain = is_refresh || subscription.is_first_baseline || subscription.options.retain_as_published;
-        let qos = qos::delivered(Some(&resource.representation), subscription.options.qos);
+        let qos = qos::delivered(resource.representation.qos, subscription.options.qos);
         let outgoing = Outgoing { qos, retain, extra: scratch.as_bytes(), tag: 0 };
         let number = subscription.number;
         let sent = send_kept(

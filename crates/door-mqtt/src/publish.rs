@@ -282,7 +282,7 @@ impl Message {
     fn into_verb(self) -> Verb {
         let Self { representation, time_to_live } = self;
         if representation.payload.is_empty() {
-            return Verb::Delete;
+            return Verb::Delete { qos: representation.qos };
         }
         match media_type(&representation) {
             Some("application/merge-patch+json") => Verb::MergePatch(representation.payload),

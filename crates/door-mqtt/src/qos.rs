@@ -1,6 +1,6 @@
 //! How surely messages are delivered: what the publisher said and what the subscriber was granted.
 
-use dovetail_model::{Qos as Published, Representation};
+use dovetail_model::Qos as Published;
 use dovetail_mqtt_proto::Qos;
 
 /// The `QoS` of a PUBLISH, as it is kept with what was published.
@@ -12,13 +12,13 @@ pub(crate) fn published(qos: Qos) -> Published {
     }
 }
 
-/// The `QoS` with which `contents` go to a subscription that was granted `granted`: the lower of the two
-/// `[MQTT-3.8.4-8]`. A delete says nothing of its own.
-pub(crate) fn delivered(contents: Option<&Representation>, granted: Qos) -> Qos {
-    let published = match contents.map(|contents| contents.qos) {
-        None | Some(Published::ExactlyOnce) => Qos::ExactlyOnce,
-        Some(Published::AtLeastOnce) => Qos::AtLeastOnce,
-        Some(Published::AtMostOnce) => Qos::AtMostOnce,
+/// The `QoS` with which something goes to a subscription that was granted `granted`: the lower of the two
+/// `[MQTT-3.8.4-8]`.
+pub(crate) fn delivered(published: Published, granted: Qos) -> Qos {
+    let published = match published {
+        Published::ExactlyOnce => Qos::ExactlyOnce,
+        Published::AtLeastOnce => Qos::AtLeastOnce,
+        Published::AtMostOnce => Qos::AtMostOnce,
     };
     published.min(granted)
 }

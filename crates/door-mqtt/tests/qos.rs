@@ -145,3 +145,28 @@ fn a_client_is_the_same_publisher_after_it_came_back() {
         assert!(client.message().await.topic.as_str().starts_with("$feed/"));
     });
 }
+
+#[test]
+fn a_delete_is_delivered_as_surely_as_it_was_published() {
+    with_plain_door(|world| async move {
+        let mut writer = world.client(V3, "writer").await;
+        for published in ALL {
+            for granted in ALL {
+                world.put("d", "state").await;
+                let mut reader = world.client(V5, "reader").await;
+                reader.subscribe("d", granted).await;
+                assert_eq!(taken(&mut reader).await.delivery.qos(), granted);
+                publish_with(&mut writer, published, retained("d", "", Delivery::AtMostOnce)).await;
+                let message = taken(&mut reader).await;
+                assert_eq!(short(&message), is("d", "", false));
+                assert_eq!(message.delivery.qos(), published.min(granted), "{published:?} {granted:?}");
+            }
+        }
+        world.put("d", "state").await;
+        let mut reader = world.client(V5, "reader").await;
+        reader.subscribe("d", Qos::ExactlyOnce).await;
+        taken(&mut reader).await;
+        world.delete("d").await;
+        assert_eq!(taken(&mut reader).await.delivery.qos(), Qos::ExactlyOnce, "REST lowers nothing");
+    });
+}

@@ -347,7 +347,7 @@ fn a_tracked_subscription_says_where_everything_stands() {
         let message = client.acknowledged().await;
         assert_eq!((short(&message), user(&message, "op")), (is("t/e", "event", false), Some("event")));
         position.follow(&message);
-        world.write(&[("t/a", put("1")), ("x", put("2")), ("t/b", put("3")), ("t/2", Verb::Delete)]).await;
+        world.write(&[("t/a", put("1")), ("x", put("2")), ("t/b", put("3")), ("t/2", Verb::DELETE)]).await;
         for (expected, more) in [("t/a", Some("2")), ("t/b", Some("1")), ("t/2", None)] {
             let message = client.acknowledged().await;
             assert_eq!((message.topic.as_str(), user(&message, "more")), (expected, more));
@@ -490,7 +490,7 @@ fn changes_as_json_for_clients_without_properties() {
             (topic.as_str(), frame),
             ("$feed/sync", format!("{{\"type\":\"baseline-end\",\"rev\":\"{head}\"}}"))
         );
-        world.write(&[("c/1", Verb::Delete), ("c/2", put("two"))]).await;
+        world.write(&[("c/1", Verb::DELETE), ("c/2", put("two"))]).await;
         let (topic, frame) = next(&mut client).await;
         assert!(
             topic == "$changes/c/1" && frame.contains(&format!("\"after\":\"{head}\"")),

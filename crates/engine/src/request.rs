@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use dovetail_auth::{Demand, Denied, Request, Target};
-use dovetail_model::{Filter, PublisherId, Representation, Revision, Topic};
+use dovetail_model::{Filter, PublisherId, Qos, Representation, Revision, Topic};
 use smallvec::SmallVec;
 
 use crate::record::Record;
@@ -46,7 +46,10 @@ pub enum Verb {
         time_to_live: Option<Duration>,
     },
     /// Remove it. Removing what is not there changes nothing and succeeds.
-    Delete,
+    Delete {
+        /// How surely subscribers of MQTT are to learn of it.
+        qos: Qos,
+    },
     /// Apply a JSON Merge Patch (RFC 7396); creates the resource when it is not there. Contents
     /// that exist must be JSON. Content type, metadata and remaining life stay as they were.
     MergePatch(Bytes),
@@ -176,6 +179,11 @@ pub enum Events {
     End,
 }
 
+impl Verb {
+    /// Remove it, and let everybody learn of it as surely as they can.
+    pub const DELETE: Self = Self::Delete { qos: Qos::ExactlyOnce };
+}
+
 impl Write {
     /// A write of one operation without conditions.
     pub fn one(topic: Topic, verb: Verb) -> Self {
@@ -206,7 +214,7 @@ impl Write {
                         Verb::Put { representation, .. } | Verb::Publish { representation, .. } => {
                             representation.weight()
                         }
-                        Verb::Delete => 0,
+                        Verb::Delete { .. } => 0,
                         Verb::MergePatch(patch) | Verb::JsonPatch(patch) => patch.len(),
                     }
             })
@@ -222,7 +230,9 @@ impl Request for Write {
         self.operations.iter().try_for_each(|operation| {
             let demand = match operation.verb {
                 Verb::Publish { .. } => Demand::Publish,
-                Verb::Put { .. } | Verb::Delete | Verb::MergePatch(_) | Verb::JsonPatch(_) => Demand::Write,
+                Verb::Put { .. } | Verb::Delete { .. } | Verb::MergePatch(_) | Verb::JsonPatch(_) => {
+                    Demand::Write
+                }
             };
             check(demand, Target::Topic(&operation.topic))
         })

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use dovetail_auth::Principal;
 use dovetail_model::{
-    Change, Commit, DeleteCause, Epoch, Event, Representation, Resource, Revision, Tombstone, Topic,
+    Change, Commit, DeleteCause, Epoch, Event, Qos, Representation, Resource, Revision, Tombstone, Topic,
     UnixMillis, limits,
 };
 use dovetail_tree::Tree;
@@ -98,7 +98,7 @@ pub(crate) fn sequence_expiry(tree: &Tree, at: UnixMillis, max: usize) -> Option
     let changes: Box<[Change]> = tree
         .expired(at, max)
         .into_iter()
-        .map(|topic| tombstone(topic, number, at, DeleteCause::Expiry))
+        .map(|topic| Change::Delete(Arc::new(tombstone(topic, number, at, DeleteCause::Expiry))))
         .collect();
     (!changes.is_empty()).then_some(Commit { number, at, publisher: None, changes })
 }
@@ -123,7 +123,7 @@ fn check_shape(operations: &[Operation], records: &[Record]) -> Result<(), Write
 }
 
 fn only_deletes(operations: &[Operation], records: &[Record]) -> bool {
-    operations.iter().all(|operation| matches!(operation.verb, Verb::Delete))
+    operations.iter().all(|operation| matches!(operation.verb, Verb::Delete { .. }))
         && records.iter().all(|record| record.contents.is_none())
 }
 
@@ -139,9 +139,10 @@ fn apply_operation(
     let expires_in = |life: Option<Duration>| life.map(|life| moment.at.saturating_add(millis(life)));
     let (representation, expires_at) = match verb {
         Verb::Put { representation, time_to_live } => (representation, expires_in(time_to_live)),
-        Verb::Delete if current.is_none() => return Ok((Effect::Unchanged, None)),
-        Verb::Delete => {
-            return Ok((Effect::Deleted, Some(tombstone(topic, number, moment.at, DeleteCause::Request))));
+        Verb::Delete { .. } if current.is_none() => return Ok((Effect::Unchanged, None)),
+        Verb::Delete { qos } => {
+            let gone = Tombstone { qos, ..tombstone(topic, number, moment.at, DeleteCause::Request) };
+            return Ok((Effect::Deleted, Some(Change::Delete(Arc::new(gone)))));
         }
         Verb::MergePatch(bytes) => {
             (patch::merge(&topic, current, &bytes)?, current.and_then(|c| c.expires_at))
@@ -178,7 +179,8 @@ fn apply_record(
         return Err(WriteError::PreconditionFailed { topic: topic.clone(), current });
     }
     let Some(payload) = contents else {
-        return Ok(current.map(|_| tombstone(topic.clone(), number, moment.at, DeleteCause::Request)));
+        let gone = || tombstone(topic.clone(), number, moment.at, DeleteCause::Request);
+        return Ok(current.map(|_| Change::Delete(Arc::new(gone()))));
     };
     let representation = Representation { payload, ..Representation::default() };
     check_size(topic, &representation, limits::PAYLOAD_BYTES_MAX)?;
@@ -229,8 +231,8 @@ fn check_limit(topic: &Topic, bytes: usize, limit: usize) -> Result<(), WriteErr
     Ok(())
 }
 
-fn tombstone(topic: Topic, revision: u64, deleted_at: UnixMillis, cause: DeleteCause) -> Change {
-    Change::Delete(Arc::new(Tombstone { topic, revision, deleted_at, cause }))
+fn tombstone(topic: Topic, revision: u64, deleted_at: UnixMillis, cause: DeleteCause) -> Tombstone {
+    Tombstone { topic, revision, deleted_at, cause, qos: Qos::default() }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -200,7 +200,7 @@ fn changes_answer_like_feeds_and_pages_compose() {
         for n in 1..=60 {
             world.put(&format!("a/{}", n % 10), &n.to_string()).await;
         }
-        world.batch(vec![("a/1", Verb::Delete), ("a/2", put("x")), ("b", put("y"))]).await.unwrap();
+        world.batch(vec![("a/1", Verb::DELETE), ("a/2", put("x")), ("b", put("y"))]).await.unwrap();
         let head = world.shard.head();
         let oldest = world.engine.oldest().number + 1;
         let ask = |number: u64, mode, limit| {

@@ -197,7 +197,7 @@ async fn perform(world: &World, clients: &mut [Client], model: &mut Model, act: 
             operations.dedup_by_key(|(name, _)| *name);
             let verbs = operations
                 .iter()
-                .map(|(name, value)| (NAMES[*name], value.map_or(Verb::Delete, |v| put(&v.to_string()))))
+                .map(|(name, value)| (NAMES[*name], value.map_or(Verb::DELETE, |v| put(&v.to_string()))))
                 .collect();
             world.batch(verbs).await.unwrap();
             let changes: Vec<_> =

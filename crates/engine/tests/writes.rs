@@ -138,12 +138,12 @@ fn of_many_conditional_writes_on_one_revision_one_wins() {
 fn a_batch_happens_as_a_unit_or_not_at_all() {
     script(|world| async move {
         world.put("old", "1").await;
-        let done = world.batch(vec![("a", put("1")), ("b", put("2")), ("old", Verb::Delete)]).await.unwrap();
+        let done = world.batch(vec![("a", put("1")), ("b", put("2")), ("old", Verb::DELETE)]).await.unwrap();
         assert_eq!(done.revision.number, 2);
         let refused = world.batch(vec![("c", put("3")), ("d", put(""))]).await;
         assert_eq!(refused, Err(WriteError::Empty(topic("d"))));
         assert_eq!(world.state("#").into_keys().collect::<Vec<_>>(), ["a", "b"]);
-        for malformed in [vec![], vec![("a", put("1")), ("a", Verb::Delete)]] {
+        for malformed in [vec![], vec![("a", put("1")), ("a", Verb::DELETE)]] {
             assert!(matches!(world.batch(malformed).await, Err(WriteError::Malformed { .. })));
         }
     });

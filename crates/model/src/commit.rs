@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Representation, Topic, UnixMillis, limits};
+use crate::{Qos, Representation, Topic, UnixMillis, limits};
 
 /// A resource as one commit left it.
 ///
@@ -32,6 +32,8 @@ pub struct Tombstone {
     pub deleted_at: UnixMillis,
     /// Why.
     pub cause: DeleteCause,
+    /// How surely who deleted it wants that delivered.
+    pub qos: Qos,
 }
 
 /// Why a resource was deleted.
@@ -113,6 +115,15 @@ impl Change {
             Self::Put(resource) => Some(&resource.representation),
             Self::Delete(_) => None,
             Self::Event(event) => Some(&event.representation),
+        }
+    }
+
+    /// How surely it is to be delivered.
+    pub fn qos(&self) -> Qos {
+        match self {
+            Self::Put(resource) => resource.representation.qos,
+            Self::Delete(tombstone) => tombstone.qos,
+            Self::Event(event) => event.representation.qos,
         }
     }
 

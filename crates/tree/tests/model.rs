@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use dovetail_model::{
-    Change, Commit, DeleteCause, Event, Filter, Representation, Resource, Tombstone, Topic, UnixMillis,
+    Change, Commit, DeleteCause, Event, Filter, Qos, Representation, Resource, Tombstone, Topic, UnixMillis,
 };
 use dovetail_tree::{BuildError, Builder, Latest, Tree};
 use proptest::prelude::*;
@@ -141,6 +141,7 @@ fn delete(topic: &Topic, commit: u64) -> Change {
         revision: commit,
         deleted_at: commit * 10,
         cause: DeleteCause::Request,
+        qos: Qos::default(),
     }))
 }
 

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use dovetail_api::decode::{Entry, Frame};
 use dovetail_model::{
-    Change, DeleteCause, Epoch, Event, Metadata, Representation, Resource, Revision, Tombstone, Topic,
+    Change, DeleteCause, Epoch, Event, Metadata, Qos, Representation, Resource, Revision, Tombstone, Topic,
     UnixMillis,
 };
 use dovetail_mqtt_proto::Publish;
@@ -128,6 +128,7 @@ impl Tracked {
                 revision: number,
                 deleted_at: marks.at.unwrap_or(arrived_at),
                 cause: DeleteCause::Request,
+                qos: Qos::default(),
             })),
             "event" => {
                 let published_at = marks.at.unwrap_or(arrived_at);

@@ -177,7 +177,7 @@ impl Shares {
             own = encode::change(version, change);
             &own
         };
-        let qos = qos::delivered(change.representation(), joined.options.qos);
+        let qos = qos::delivered(change.qos(), joined.options.qos);
         let retain = joined.options.retain_as_published && !matches!(change, Change::Event(_));
         let tag = TAG | self.flights.vacant_key() as u64;
         let outgoing = Outgoing { qos, retain, extra: joined.identifier.as_bytes(), tag };

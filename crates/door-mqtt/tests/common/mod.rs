@@ -206,7 +206,7 @@ impl World {
     }
 
     pub async fn delete(&self, topic: &str) -> Revision {
-        self.write(&[(topic, Verb::Delete)]).await
+        self.write(&[(topic, Verb::DELETE)]).await
     }
 
     pub async fn write(&self, operations: &[(&str, Verb)]) -> Revision {

@@ -95,7 +95,7 @@ impl World {
     }
 
     pub async fn delete(&self, name: &str) -> Committed {
-        self.write(Write::one(topic(name), Verb::Delete)).await.unwrap()
+        self.write(Write::one(topic(name), Verb::DELETE)).await.unwrap()
     }
 
     pub async fn batch(&self, operations: Vec<(&str, Verb)>) -> Result<Committed, WriteError> {

@@ -125,7 +125,7 @@ pub(crate) fn encode_change(change: &Change, revision: u64, at: UnixMillis, out:
     if representation.metadata.is_some() {
         head[1] |= HAS_METADATA;
     }
-    head[1] |= encode_qos(representation.qos);
+    head[1] |= encode_qos(change.qos());
     head[2..4].copy_from_slice(&(topic.len() as u16).to_le_bytes());
     head[4..8].copy_from_slice(&(content_type.map_or(0, str::len) as u32).to_le_bytes());
     head[8..12].copy_from_slice(&(representation.payload.len() as u32).to_le_bytes());
@@ -236,14 +236,15 @@ pub(crate) fn decode_change(
     let content_type = text(take(input, u32::from_le_bytes([c0, c1, c2, c3]) as usize)?)?;
     let payload = take(input, u32::from_le_bytes([p0, p1, p2, p3]) as usize)?;
     let metadata = if flags & HAS_METADATA == 0 { None } else { Some(Arc::new(decode_metadata(input)?)) };
+    let qos = decode_qos(flags)?;
     let representation = Representation {
         payload: Bytes::copy_from_slice(payload),
         content_type: (flags & HAS_CONTENT_TYPE != 0).then(|| interner.intern(content_type)),
         metadata,
-        qos: decode_qos(flags)?,
+        qos,
     };
     let tombstone =
-        |topic, cause| Change::Delete(Arc::new(Tombstone { topic, revision, deleted_at: at, cause }));
+        |topic, cause| Change::Delete(Arc::new(Tombstone { topic, revision, deleted_at: at, cause, qos }));
     Ok(match kind {
         PUT => {
             Change::Put(Arc::new(Resource { topic, revision, modified_at: at, expires_at, representation }))

@@ -50,8 +50,9 @@ fn changes() -> impl Strategy<Value = Change> {
         0 => Change::Put(Arc::new(Resource { topic, revision, modified_at: at, expires_at, representation })),
         1 => Change::Event(Arc::new(Event { topic, published_at: at, expires_at, representation })),
         _ => {
+            let qos = representation.qos;
             let cause = if kind == 2 { DeleteCause::Request } else { DeleteCause::Expiry };
-            Change::Delete(Arc::new(Tombstone { topic, revision, deleted_at: at, cause }))
+            Change::Delete(Arc::new(Tombstone { topic, revision, deleted_at: at, cause, qos }))
         }
     })
 }

@@ -102,7 +102,8 @@ fn change(number: u64, at: u64, part: u64, dice: &mut Dice) -> Change {
     match dice.below(10) {
         0 | 1 => {
             let cause = if dice.below(2) == 0 { DeleteCause::Request } else { DeleteCause::Expiry };
-            Change::Delete(Arc::new(Tombstone { topic, revision: number, deleted_at: at, cause }))
+            let qos = [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce][dice.below(3) as usize];
+            Change::Delete(Arc::new(Tombstone { topic, revision: number, deleted_at: at, cause, qos }))
         }
         2 => {
             let length = dice.below(40);
