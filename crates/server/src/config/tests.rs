@@ -72,9 +72,20 @@ fn mqtt_has_a_keep_alive_a_rate_and_topics_for_answers() {
 }
 
 #[test]
+fn sessions_have_an_end_and_a_number() {
+    let plain = Config::load(&Arguments::default(), variables(&[])).unwrap().mqtt;
+    assert_eq!((plain.session_expiry.as_secs(), plain.sessions), (7 * 24 * 3600, 100_000));
+    let (_file, arguments) = file("[mqtt]\nsession_expiry = \"2h\"\nsessions = 10\n");
+    let mqtt = Config::load(&arguments, variables(&[])).unwrap().mqtt;
+    assert_eq!((mqtt.session_expiry.as_secs(), mqtt.sessions), (7200, 10));
+}
+
+#[test]
 fn what_mqtt_cannot_do_is_refused() {
     let rows = [
         ("keep_alive = \"0s\"", "`mqtt.keep_alive` is from \"1s\" to \"65535s\", not \"0s\""),
+        ("session_expiry = \"soon\"", "`mqtt.session_expiry` is a time like"),
+        ("sessions = -1", "`mqtt.sessions` is a number from 0 to 100000000, not -1"),
         ("keep_alive = \"1d\"", "`mqtt.keep_alive` is from"),
         ("keep_alive = \"soon\"", "`mqtt.keep_alive` is a time like"),
         ("publish_rate = 0", "`mqtt.publish_rate` is a number from 1 to 1000000, not 0"),

@@ -13,6 +13,8 @@ use super::{Judge, describe};
 const RATE: u64 = 1_000_000;
 /// Timers are no finer than this part of a second. A burst must last that long, or the rate is not reached.
 const TICKS: u64 = 1_000;
+/// Sessions that the memory of no machine should be asked for.
+const SESSIONS: u64 = 100_000_000;
 /// The longest keep-alive that CONNACK can say, in seconds.
 const KEEP_ALIVE: u64 = u16::MAX as u64;
 
@@ -22,6 +24,10 @@ impl Judge<'_> {
         self.publish_rate(mqtt);
         self.response_topics(mqtt);
         self.duration("mqtt.sys_interval", &mut mqtt.sys_interval);
+        self.duration("mqtt.session_expiry", &mut mqtt.session_expiry);
+        if let Some(sessions) = self.number("mqtt.sessions", 0, SESSIONS) {
+            mqtt.sessions = sessions as usize;
+        }
     }
 
     fn keep_alive(&mut self, mqtt: &mut Options) {
