@@ -295,6 +295,42 @@ fn a_client_that_is_read_slower_is_not_taken_for_silent_and_still_gets_its_messa
     });
 }
 
+#[test]
+fn writes_that_waited_for_their_turn_are_answered_when_they_are_done() {
+    // In real time, as other threads have a hand in them. Were nobody woken, each answer would come with the next
+    // message, or never.
+    with_door(paced(2, 1), |world| async move {
+        for version in [V3, V5] {
+            let mut writer = world.client(version, "writer").await;
+            let begun = std::time::Instant::now();
+            let messages = [1, 2].map(|n| Packet::Publish(retained("a", "x", Delivery::AtLeastOnce(id(n)))));
+            writer.send_all(&messages).await;
+            for n in 1..=2 {
+                assert_eq!(writer.next().await, Packet::PubAck(Ack::new(id(n), ReasonCode::Success)));
+            }
+            let passed = begun.elapsed();
+            assert!(
+                passed >= Duration::from_millis(490) && passed < Duration::from_millis(950),
+                "{passed:?}"
+            );
+        }
+    });
+    // Before MQTT 5 nothing is read while 64 messages are not answered. All of these are answered at once, and then nothing
+    // but what was kept meanwhile is left to do.
+    with_plain_door(|world| async move {
+        let mut writer = world.client(V3, "writer").await;
+        world.journal.hold();
+        let messages: Vec<_> =
+            (1..=100).map(|n| Packet::Publish(retained("a", "x", Delivery::AtLeastOnce(id(n))))).collect();
+        writer.send_all(&messages).await;
+        world.held().await;
+        world.journal.release();
+        for n in 1..=100 {
+            assert_eq!(writer.next().await, Packet::PubAck(Ack::new(id(n), ReasonCode::Success)));
+        }
+    });
+}
+
 // CONNACK.
 
 #[test]
