@@ -83,11 +83,13 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        // One is left to the owner of the journal.
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let shards = NonZeroUsize::new(cores - 1).unwrap_or(NonZeroUsize::MIN);
         Self {
             data: PathBuf::from("./dovetail-data"),
             listen: vec![SocketAddr::from(([127, 0, 0, 1], 8080)), SocketAddr::from(([127, 0, 0, 1], 1883))],
-            shards: cores,
+            shards,
             connections: 100_000,
             engine: EngineOptions { history: History::default(), ..EngineOptions::default() },
             journal: FileOptions::default(),

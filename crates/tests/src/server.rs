@@ -13,6 +13,8 @@ use crate::process::Process;
 
 /// How long the program may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Shards of a server under test, unless the test says otherwise.
+const SHARDS: &str = "2";
 
 /// How to start the program.
 #[derive(Debug)]
@@ -75,13 +77,14 @@ impl Setup {
         Self { own_data: Some(own), ..Self::on(Path::new("")) }
     }
 
-    /// On a free port and a data directory that stays.
+    /// On a free port and a data directory that stays. There are several shards whatever the machine has, so that what goes
+    /// from one to another is tested everywhere.
     pub fn on(data: &Path) -> Self {
         Self {
             data: data.to_path_buf(),
             own_data: None,
             arguments: Vec::new(),
-            environment: Vec::new(),
+            environment: vec![("DOVETAIL__SHARDS".into(), SHARDS.into())],
             wrapper: Vec::new(),
         }
     }
