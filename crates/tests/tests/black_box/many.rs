@@ -20,7 +20,7 @@ const BEHIND: usize = 5;
 const BACKLOG: usize = 400;
 /// From the acknowledgement of a write to its arrival.
 const LATE: Duration = Duration::from_secs(5);
-/// Writes between two restarts of a subscription that is out of sync.
+/// Messages of the others between two restarts of subscriptions that are out of sync.
 const RESTART_EVERY: u64 = 50;
 
 /// Connections that write, each to its share of the topics.
@@ -47,6 +47,7 @@ fn subscriptions_that_are_behind_do_not_hold_up_the_others() {
         let mut slowest = Duration::ZERO;
         while !writing.is_finished() {
             slowest = slowest.max(reader.take(&published));
+            reader.restart_when_due();
         }
         writing.join().unwrap();
         let written: Vec<u64> = published.lock().unwrap().iter().map(|times| times.len() as u64).collect();
@@ -93,6 +94,7 @@ struct Reader {
     subscriptions: Vec<Subscription>,
     /// The position before anything was written.
     start: String,
+    /// Messages since the last restart, of subscriptions that are not out of sync.
     taken: u64,
     restarts: u64,
 }
@@ -139,11 +141,16 @@ impl Reader {
                 late = late.max(acknowledged.map_or(Duration::ZERO, |at| at.elapsed()));
             }
         }
-        self.taken += 1;
-        if self.taken.is_multiple_of(RESTART_EVERY) {
+        // What a restart brings is not to bring the next.
+        self.taken += u64::from(number >= BEHIND);
+        late
+    }
+
+    fn restart_when_due(&mut self) {
+        if self.taken >= RESTART_EVERY {
+            self.taken = 0;
             self.restart((self.restarts % BEHIND as u64) as usize);
         }
-        late
     }
 
     /// Lets one subscription start from the beginning again, if it has been told all that was before it began.
