@@ -16,7 +16,7 @@ use dovetail_engine::{
     Verb, Write, WriteError,
 };
 use dovetail_model::limits::{
-    CONTENT_TYPE_BYTES, IDEMPOTENCY_KEY_BYTES, USER_PROPERTIES, USER_PROPERTIES_BYTES,
+    CONTENT_TYPE_BYTES, IDEMPOTENCY_KEY_BYTES, RECEIVED_IDS, USER_PROPERTIES, USER_PROPERTIES_BYTES,
 };
 use dovetail_model::{Metadata, Representation, Revision, Topic};
 use dovetail_mqtt_proto::{
@@ -34,10 +34,6 @@ use crate::writes::WaitingEvent;
 const IF_MATCH: &str = "if-match";
 const IF_NONE_MATCH: &str = "if-none-match";
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-
-/// Messages with `QoS` 2 that a client of a session may have sent and not released. With MQTT 5 the receive maximum is
-/// the lower limit.
-const RECEIVED_IDS: usize = 1024;
 
 /// What a message asks for.
 pub(crate) enum Request {

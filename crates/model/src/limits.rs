@@ -60,6 +60,9 @@ pub const AT_ONCE: Duration = Duration::from_secs(1);
 pub const SUBSCRIPTIONS: usize = 1_000;
 /// The longest session expiry that is granted.
 pub const SESSION_EXPIRY: Duration = Duration::from_hours(168);
+/// Messages with `QoS` 2 that a client of a session may have sent and not released. With MQTT 5 the receive maximum is
+/// the lower limit.
+pub const RECEIVED_IDS: usize = 1_024;
 /// MQTT sessions that outlive their connections.
 pub const SESSIONS: usize = 100_000;
 /// How long the journal keeps history.

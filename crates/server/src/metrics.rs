@@ -21,6 +21,8 @@ pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door) {
     counter(text, "dovetail_accept_pauses_total", "Times that descriptors ran out.", net.pauses);
     counter(text, "dovetail_connection_panics_total", "Connection tasks that panicked.", net.panics);
     gauge(text, "dovetail_mqtt_clients", "MQTT clients that are connected now.", mqtt.connected() as u64);
+    let sessions = mqtt.sessions() as u64;
+    gauge(text, "dovetail_mqtt_sessions", "MQTT sessions that outlive their connections.", sessions);
     counter(text, "dovetail_mqtt_connects_total", "MQTT connections accepted.", done.accepted);
     counter(text, "dovetail_mqtt_connects_refused_total", "MQTT connections refused.", done.refused);
     counter(
