@@ -139,3 +139,17 @@ impl Commit {
         self.changes.iter().map(Change::weight).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// There are as many of these as there are resources. With its reference counts a resource fits the 128 bytes that
+    /// allocators give.
+    #[test]
+    fn resources_and_tombstones_stay_small() {
+        const COUNTS: usize = 2 * size_of::<usize>();
+        assert!(size_of::<Resource>() + COUNTS <= 128, "{}", size_of::<Resource>());
+        assert!(size_of::<Tombstone>() + COUNTS <= 64, "{}", size_of::<Tombstone>());
+    }
+}
