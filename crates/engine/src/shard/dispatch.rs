@@ -155,18 +155,21 @@ impl Dispatching {
 }
 
 impl CatchingUp {
-    /// Takes note of whether a feed catches up now.
-    pub(crate) fn look_at(&mut self, feed: &mut Feed) {
-        let (was, is) = (feed.counts_as_behind, feed.is_catching_up());
-        feed.counts_as_behind = is;
-        match (was, is) {
-            (false, true) => {
-                self.now += 1;
-                self.begun += 1;
-            }
-            (true, false) => self.now -= 1,
-            _ => {}
+    /// Takes note of whether a feed catches up now; whether that has changed.
+    #[inline]
+    pub(crate) fn look_at(&mut self, feed: &mut Feed) -> bool {
+        let is = feed.is_catching_up();
+        if feed.counts_as_behind == is {
+            return false;
         }
+        feed.counts_as_behind = is;
+        if is {
+            self.now += 1;
+            self.begun += 1;
+        } else {
+            self.now -= 1;
+        }
+        true
     }
 
     /// A feed is gone.

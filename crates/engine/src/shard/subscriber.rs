@@ -103,8 +103,9 @@ impl Subscriber {
             let Some(feed) = feeds.get_mut(key as usize) else { continue };
             let id = FeedId { key, serial: feed.serial };
             let step = with_world(&inner, ring, *dispatched, |world| feed.step(world));
-            catching_up.look_at(feed);
-            catching_up.count(&inner.core.counters);
+            if catching_up.look_at(feed) {
+                catching_up.count(&inner.core.counters);
+            }
             if feed.is_congested && feed.has_recovered() {
                 feed.is_congested = false;
                 *congested -= 1;
