@@ -192,7 +192,7 @@ fn digest(name: &str) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
     use super::*;
-    use dovetail_model::{Change, DeleteCause, Tombstone, Topic};
+    use dovetail_model::{Change, DeleteCause, Qos, Tombstone, Topic};
 
     /// A block of commits, each of which deletes the named resources.
     fn block(after: u64, commits: &[&[&str]]) -> Arc<Block> {
@@ -205,7 +205,13 @@ mod tests {
                 .map(|name| {
                     let topic = Topic::new(name).unwrap();
                     let cause = DeleteCause::Request;
-                    Change::Delete(Arc::new(Tombstone { topic, revision: number, deleted_at: 0, cause }))
+                    Change::Delete(Arc::new(Tombstone {
+                        topic,
+                        revision: number,
+                        deleted_at: 0,
+                        cause,
+                        qos: Qos::default(),
+                    }))
                 })
                 .collect(),
         });
