@@ -5,6 +5,7 @@ use std::future::Future;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -44,7 +45,6 @@ const LINGER: Duration = Duration::from_secs(1);
 ///
 /// The task of an idle connection holds this and little else, so it is a type of its own: as an `async` function it would
 /// keep room for the end, ten times its size, all along.
-#[expect(clippy::large_enum_variant, reason = "it is nearly always the large one")]
 pub(crate) enum Life<S> {
     Open(Client<S>),
     Ending(Pin<Box<dyn Future<Output = ()>>>),
@@ -105,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Life<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) fn new(local: Rc<Local>, stream: S, principal: Principal) -> Self {
-        let connection = Connection::new(local.shared.options.protocol_limits(), now());
+        let connection = Connection::new(Arc::clone(&local.limits), now());
         let (socket, timer) = (Socket::new(stream), Timer::default());
         let (stage, deadlines_moved) = (Stage::Greeting, true);
         Self { local, principal, socket, connection, stage, timer, deadlines_moved, pauses: false }

@@ -162,6 +162,8 @@ pub struct LocalDoor(Rc<Local>);
 struct Local {
     shared: Arc<Shared>,
     shard: Shard,
+    /// What all connections are allowed.
+    limits: Arc<dovetail_mqtt_proto::Limits>,
     /// What goes through the door on this shard.
     traffic: Arc<traffic::Traffic>,
     /// Where all connections of the shard read to, one after the other.
@@ -188,6 +190,7 @@ impl Door {
     pub fn local(&self, shard: Shard) -> LocalDoor {
         let read_buffer = RefCell::new(vec![0; READ_BYTES].into_boxed_slice());
         let local = Rc::new(Local {
+            limits: Arc::new(self.0.options.protocol_limits()),
             shared: Arc::clone(&self.0),
             shard,
             traffic: self.0.traffic.of_shard(),

@@ -4,7 +4,9 @@
 //! waits until it has gone, its will included. Ids of different principals are different ids, so that nobody can end the
 //! connection of somebody else.
 
-use std::collections::HashMap;
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -22,6 +24,9 @@ pub(crate) struct Name {
     pub(crate) client_id: Box<str>,
 }
 
+/// More orders than there will be.
+const NEVER: u64 = u64::MAX;
+
 /// The holders of all client ids.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
@@ -33,13 +38,14 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct Holders {
-    by_name: HashMap<Name, Arc<Holder>>,
+    by_name: HashSet<ByName>,
     stopping: bool,
 }
 
 /// What a holder and its successor know of each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Holder {
+    name: Name,
     /// The reason code with which the holder is to go; 0 for none yet.
     order: AtomicU8,
     ordered: AtomicWaker,
@@ -47,19 +53,22 @@ struct Holder {
     successor: AtomicWaker,
 }
 
+/// A holder among the others, which its name tells it from.
+#[derive(Debug)]
+struct ByName(Arc<Holder>);
+
 /// A client id that is held. Dropping it lets the successor go on, so a claim that does not hold yet is kept until it
 /// does.
 #[derive(Debug)]
 pub(crate) struct Claim {
     shared: Arc<Shared>,
-    name: Name,
     holder: Arc<Holder>,
     /// Who held it before and has not gone yet.
     predecessor: Option<Arc<Holder>>,
     /// Who is woken by an order. Kept so that the same waker is not registered in every round.
     listener: Option<Waker>,
-    /// How many orders there were when this one's was last looked at.
-    orders_seen: Option<u64>,
+    /// How many orders there were when this one's was last looked at; [`NEVER`] before.
+    orders_seen: u64,
 }
 
 impl Name {
@@ -75,7 +84,7 @@ impl Registry {
     pub(crate) fn shut_down(&self) {
         let mut holders = self.lock();
         holders.stopping = true;
-        for holder in holders.by_name.values() {
+        for ByName(holder) in &holders.by_name {
             self.tell(holder, ReasonCode::ServerShuttingDown);
         }
     }
@@ -100,42 +109,36 @@ impl Registry {
 impl Claim {
     /// Claims `name`; `None` while the server stops. The claim holds once [`Claim::poll_held`] is ready.
     pub(crate) fn new(shared: &Arc<Shared>, name: Name) -> Option<Self> {
-        let holder = Arc::new(Holder::default());
+        let holder = Arc::new(Holder::new(name));
         let mut holders = shared.registry.lock();
         if holders.stopping {
             return None;
         }
-        let predecessor = holders.by_name.insert(name.clone(), Arc::clone(&holder));
+        let predecessor = holders.by_name.replace(ByName(Arc::clone(&holder))).map(|ByName(holder)| holder);
         if let Some(predecessor) = &predecessor {
             shared.registry.tell(predecessor, ReasonCode::SessionTakenOver);
         }
         drop(holders);
-        Some(Self {
-            shared: Arc::clone(shared),
-            name,
-            holder,
-            predecessor,
-            listener: None,
-            orders_seen: None,
-        })
+        let shared = Arc::clone(shared);
+        Some(Self { shared, holder, predecessor, listener: None, orders_seen: NEVER })
     }
 
     /// Claims `name` if nobody holds it or waits for it, for the server's own work; it holds at once.
     pub(crate) fn vacant(shared: &Arc<Shared>, name: &Name) -> Option<Self> {
         let mut holders = shared.registry.lock();
-        if holders.stopping || holders.by_name.contains_key(name) {
+        if holders.stopping || holders.by_name.contains(name) {
             return None;
         }
-        let holder = Arc::new(Holder::default());
-        holders.by_name.insert(name.clone(), Arc::clone(&holder));
+        let holder = Arc::new(Holder::new(name.clone()));
+        holders.by_name.insert(ByName(Arc::clone(&holder)));
         drop(holders);
-        let (shared, name) = (Arc::clone(shared), name.clone());
-        Some(Self { shared, name, holder, predecessor: None, listener: None, orders_seen: None })
+        let shared = Arc::clone(shared);
+        Some(Self { shared, holder, predecessor: None, listener: None, orders_seen: NEVER })
     }
 
     /// What is held.
     pub(crate) fn name(&self) -> &Name {
-        &self.name
+        &self.holder.name
     }
 
     /// Ready when the predecessor has gone.
@@ -158,10 +161,10 @@ impl Claim {
         }
         // Looked at after the registration, so that no order falls between the two.
         let orders = self.shared.registry.orders.load(Ordering::SeqCst);
-        if self.orders_seen == Some(orders) {
+        if self.orders_seen == orders {
             return None;
         }
-        self.orders_seen = Some(orders);
+        self.orders_seen = orders;
         ReasonCode::from_u8(self.holder.order.load(Ordering::SeqCst)).filter(|reason| reason.is_error())
     }
 }
@@ -169,15 +172,41 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         let mut holders = self.shared.registry.lock();
-        if holders.by_name.get(&self.name).is_some_and(|current| Arc::ptr_eq(current, &self.holder)) {
-            holders.by_name.remove(&self.name);
+        let name = &self.holder.name;
+        if holders.by_name.get(name).is_some_and(|ByName(current)| Arc::ptr_eq(current, &self.holder)) {
+            holders.by_name.remove(name);
         }
         drop(holders);
         self.holder.leave();
     }
 }
 
+impl Borrow<Name> for ByName {
+    fn borrow(&self) -> &Name {
+        &self.0.name
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for ByName {}
+
 impl Holder {
+    fn new(name: Name) -> Self {
+        let (order, gone) = (AtomicU8::new(0), AtomicBool::new(false));
+        Self { name, order, ordered: AtomicWaker::new(), gone, successor: AtomicWaker::new() }
+    }
+
     fn leave(&self) {
         self.gone.store(true, Ordering::SeqCst);
         self.successor.wake();

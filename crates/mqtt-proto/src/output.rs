@@ -19,7 +19,12 @@ pub struct Output {
     written: usize,
     /// The memory of `copied` is somebody else's.
     is_lent: bool,
-    shared: VecDeque<SharedPiece>,
+    /// Large pieces, while there are any; in a box, because mostly there are none.
+    #[expect(
+        clippy::box_collection,
+        reason = "every connection holds an output, hardly any one a large piece"
+    )]
+    shared: Option<Box<VecDeque<SharedPiece>>>,
     /// Bytes of all shared pieces that are not written yet.
     shared_bytes: usize,
     /// Packets that were put in since they were last counted.
@@ -85,7 +90,9 @@ impl Output {
             self.copied.extend_from_slice(&bytes[from..]);
         } else {
             self.shared_bytes += length;
-            self.shared.push_back(SharedPiece { at: self.copied.len(), bytes: bytes.slice(from..) });
+            self.shared
+                .get_or_insert_default()
+                .push_back(SharedPiece { at: self.copied.len(), bytes: bytes.slice(from..) });
         }
     }
 
@@ -113,7 +120,7 @@ impl Output {
             }
         };
         let mut from = self.written;
-        for piece in &self.shared {
+        for piece in self.shared.iter().flat_map(|pieces| pieces.iter()) {
             put(&self.copied[from..piece.at]);
             put(&piece.bytes);
             from = piece.at;
@@ -124,7 +131,7 @@ impl Output {
 
     /// The first bytes that lie together: all of them, unless large pieces are shared.
     pub fn front(&self) -> &[u8] {
-        match self.shared.front() {
+        match self.shared.as_ref().and_then(|pieces| pieces.front()) {
             Some(piece) if piece.at == self.written => &piece.bytes,
             Some(piece) => &self.copied[self.written..piece.at],
             None => &self.copied[self.written..],
@@ -133,7 +140,8 @@ impl Output {
 
     /// Forgets the first `count` bytes, which are written. `count` is at most [`Self::len`].
     pub fn consume(&mut self, mut count: usize) {
-        while let Some(piece) = self.shared.front_mut() {
+        while let Some(pieces) = &mut self.shared {
+            let Some(piece) = pieces.front_mut() else { break };
             let before = piece.at - self.written;
             if count < before {
                 break;
@@ -147,7 +155,7 @@ impl Output {
                 bytes::Buf::advance(&mut piece.bytes, shared);
                 return;
             }
-            self.shared.pop_front();
+            pieces.pop_front();
         }
         self.written += count;
         debug_assert!(self.written <= self.copied.len(), "more consumed than there was");
@@ -158,13 +166,13 @@ impl Output {
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        self.shared.clear();
         self.shared_bytes = 0;
         self.reset();
     }
 
     fn reset(&mut self) {
         self.written = 0;
+        self.shared = None;
         if self.copied.capacity() > KEEP && !self.is_lent {
             self.copied = Vec::new();
         } else {

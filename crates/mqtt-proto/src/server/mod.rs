@@ -28,6 +28,7 @@ use crate::session::Session;
 use crate::version::Version;
 use aliases::Aliases;
 use inbound::Inbound;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the server allows to every connection.
@@ -130,7 +131,7 @@ pub struct Closed {
 /// The server's side of one connection, without I/O.
 #[derive(Debug)]
 pub struct Connection {
-    limits: Limits,
+    limits: Arc<Limits>,
     decoder: Decoder,
     output: Output,
     /// Packets that came since they were last counted.
@@ -172,7 +173,8 @@ struct Connected {
 
 impl Connection {
     /// A connection that began now.
-    pub fn new(limits: Limits, now: Instant) -> Self {
+    pub fn new(limits: impl Into<Arc<Limits>>, now: Instant) -> Self {
+        let limits = limits.into();
         Self {
             decoder: Decoder::new(Role::Server, limits.connect_size),
             output: Output::new(),
