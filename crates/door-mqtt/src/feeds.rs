@@ -1,6 +1,5 @@
 //! The subscriptions of one connection, and their feeds.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use dovetail_engine::{Delivery, FeedId, Item, Subscriber};
@@ -29,11 +28,12 @@ pub(crate) struct Feeds {
 /// How many subscriptions are looked through before there is an index.
 const LOOKED_THROUGH: usize = 8;
 
-/// Finds subscriptions among many.
+/// Finds subscriptions among many: sorted lists, which take a fifth of the memory of hash maps and are short enough.
 #[derive(Default)]
 struct Index {
-    by_filter: HashMap<Box<str>, usize>,
-    by_feed: HashMap<FeedId, usize>,
+    /// In the order of their filters.
+    by_filter: Vec<u32>,
+    by_feed: Vec<(FeedId, u32)>,
 }
 
 /// How one subscription is told.
@@ -92,7 +92,7 @@ impl Feeds {
             return Some(index);
         }
         let index = match &self.index {
-            Some(index) => *index.by_feed.get(&feed)?,
+            Some(index) => index.at_feed(feed)?,
             None => self.subscriptions.iter().find(|(_, told)| told.is_told_by(feed))?.0,
         };
         self.last = Some((feed, index));
@@ -102,7 +102,7 @@ impl Feeds {
     /// The subscription with this filter.
     pub(crate) fn find(&self, filter: &str) -> Option<usize> {
         match &self.index {
-            Some(index) => index.by_filter.get(filter).copied(),
+            Some(index) => index.at_filter(filter, &self.subscriptions).ok().map(|(_, at)| at),
             None => self.subscriptions.iter().find(|(_, told)| &*told.filter == filter).map(|(at, _)| at),
         }
     }
@@ -177,7 +177,7 @@ impl Feeds {
     pub(crate) fn end_feed(&mut self, feed: FeedId) {
         self.subscriber.unsubscribe(feed);
         if let Some(index) = &mut self.index {
-            index.by_feed.remove(&feed);
+            index.remove_feed(feed);
         }
         self.last = None;
         self.stalled = self.stalled.take().filter(|stalled| stalled.0 != feed);
@@ -190,11 +190,11 @@ impl Feeds {
             self.subscriptions.reserve_exact(1);
         }
         let at = self.subscriptions.insert(told);
-        if let (Some(index), Some(told)) = (&mut self.index, self.subscriptions.get(at)) {
-            index.add(at, told);
+        if let Some(index) = &mut self.index {
+            index.add(at, &self.subscriptions);
         } else if self.subscriptions.len() > LOOKED_THROUGH {
             let mut index = Box::<Index>::default();
-            self.subscriptions.iter().for_each(|(at, told)| index.add(at, told));
+            self.subscriptions.iter().for_each(|(at, _)| index.add(at, &self.subscriptions));
             self.index = Some(index);
         }
         at
@@ -205,7 +205,7 @@ impl Feeds {
         let Some(told) = self.subscriptions.get_mut(at) else { return };
         let replaced = told.refresh.replace(feed);
         if let Some(index) = &mut self.index {
-            index.by_feed.insert(feed, at);
+            index.add_feed(feed, at);
         }
         if let Some(replaced) = replaced {
             self.end_feed(replaced);
@@ -214,10 +214,10 @@ impl Feeds {
 
     pub(crate) fn remove(&mut self, filter: &str) -> bool {
         let Some(at) = self.find(filter) else { return false };
-        let told = self.subscriptions.remove(at);
         if let Some(index) = &mut self.index {
-            index.by_filter.remove(filter);
+            index.remove_filter(filter, &self.subscriptions);
         }
+        let told = self.subscriptions.remove(at);
         self.end_feed(told.feed);
         if let Some(refresh) = told.refresh {
             self.end_feed(refresh);
@@ -227,11 +227,44 @@ impl Feeds {
 }
 
 impl Index {
-    fn add(&mut self, at: usize, told: &Subscription) {
-        self.by_filter.insert(told.filter.clone(), at);
-        self.by_feed.insert(told.feed, at);
+    /// The place in the list, and the subscription, of a filter; else where it would stand in the list.
+    fn at_filter(&self, filter: &str, all: &Slab<Subscription>) -> Result<(usize, usize), usize> {
+        let name_of = |at: &u32| all.get(*at as usize).map_or("", |told| &*told.filter);
+        let found = self.by_filter.binary_search_by(|at| name_of(at).cmp(filter));
+        found.map(|place| (place, self.by_filter[place] as usize))
+    }
+
+    fn at_feed(&self, feed: FeedId) -> Option<usize> {
+        let place = self.by_feed.binary_search_by_key(&feed, |(feed, _)| *feed).ok()?;
+        Some(self.by_feed[place].1 as usize)
+    }
+
+    fn add(&mut self, at: usize, all: &Slab<Subscription>) {
+        let Some(told) = all.get(at) else { return };
+        if let Err(place) = self.at_filter(&told.filter, all) {
+            self.by_filter.insert(place, at as u32);
+        }
+        self.add_feed(told.feed, at);
         if let Some(refresh) = told.refresh {
-            self.by_feed.insert(refresh, at);
+            self.add_feed(refresh, at);
+        }
+    }
+
+    /// A new feed is above all others, so that it mostly goes to the end.
+    fn add_feed(&mut self, feed: FeedId, at: usize) {
+        let place = self.by_feed.partition_point(|(other, _)| *other < feed);
+        self.by_feed.insert(place, (feed, at as u32));
+    }
+
+    fn remove_filter(&mut self, filter: &str, all: &Slab<Subscription>) {
+        if let Ok((place, _)) = self.at_filter(filter, all) {
+            self.by_filter.remove(place);
+        }
+    }
+
+    fn remove_feed(&mut self, feed: FeedId) {
+        if let Ok(place) = self.by_feed.binary_search_by_key(&feed, |(feed, _)| *feed) {
+            self.by_feed.remove(place);
         }
     }
 }

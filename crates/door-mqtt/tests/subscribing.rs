@@ -510,3 +510,38 @@ fn changes_as_json_for_clients_without_properties() {
         );
     });
 }
+
+/// Few subscriptions are looked through, many have an index: both find each by its name and by its feed.
+#[test]
+fn each_of_many_subscriptions_is_found() {
+    with_plain_door(|world| async move {
+        let mut client = world.client(V5, "many").await;
+        let names: Vec<String> = (0..40).map(|number| format!("many/{}", number * 7 % 40)).collect();
+        for name in &names {
+            client.subscribe(name, Qos::AtMostOnce).await;
+        }
+        for name in names.iter().step_by(3) {
+            let id = client.id();
+            let filters = vec![text(name), text("many/none")];
+            let unsubscribe = Unsubscribe { id, properties: Properties::NONE, filters };
+            client.send(&Packet::Unsubscribe(unsubscribe)).await;
+            let Packet::UnsubAck(answer) = client.next().await else { panic!("an UNSUBACK") };
+            assert_eq!(answer.reasons, [ReasonCode::Success, ReasonCode::NoSubscriptionExisted], "{name}");
+        }
+        let left: Vec<&String> =
+            names.iter().enumerate().filter(|(at, _)| at % 3 != 0).map(|(_, n)| n).collect();
+        for name in &names {
+            world.put(name, "1").await;
+        }
+        let told: Vec<_> = client.take(left.len()).await.iter().map(short).collect();
+        assert_eq!(told, left.iter().map(|name| is(name, "1", false)).collect::<Vec<_>>());
+        // Made again, a subscription goes on with its feed and tells its state once more.
+        for name in &left {
+            client.subscribe(name, Qos::AtMostOnce).await;
+            assert_eq!(short(&client.message().await), is(name, "1", true));
+        }
+        world.put(left[0], "2").await;
+        assert_eq!(short(&client.message().await), is(left[0], "2", false));
+        client.ping().await;
+    });
+}

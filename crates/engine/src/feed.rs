@@ -48,11 +48,12 @@ pub(crate) struct Feed {
     pub(crate) counts_as_behind: bool,
     /// Tells it from an earlier feed in the same slot.
     pub(crate) serial: u64,
-    /// The place it was last told of, so that a commit of many changes is told once.
-    pub(crate) last_place: Option<u64>,
+    /// The place after the one it was last told of, so that a commit of many changes is told once; 0 before any.
+    after_place: u64,
     mode: Mode,
     events: Events,
-    pending_limit: usize,
+    /// Bytes that may wait.
+    pending_limit: u32,
     /// The subscriber has been told everything up to here.
     told: u64,
     /// Say where the feed is once it is live: the subscriber asked to continue from a position.
@@ -200,14 +201,20 @@ impl Feed {
             is_congested: false,
             counts_as_behind: false,
             serial,
-            last_place: None,
+            after_place: 0,
+            pending_limit: u32::try_from(pending_limit).unwrap_or(u32::MAX),
             mode,
             events,
-            pending_limit,
             told,
             announce,
             state,
         }
+    }
+
+    /// Whether it is told of this place for the first time; from now on it is not.
+    #[inline]
+    pub(crate) fn is_new(&mut self, place: u64) -> bool {
+        std::mem::replace(&mut self.after_place, place + 1) != place + 1
     }
 
     /// The shard dispatched an entry that matches. `place` is its place in the ring.
@@ -245,7 +252,7 @@ impl Feed {
         if !is_wanted {
             return Told::NotForIt;
         }
-        if live.waiting.has_room(entry.weight, self.pending_limit) {
+        if live.waiting.has_room(entry.weight, self.pending_limit as usize) {
             live.waiting.push(Place::commit(place), entry.weight);
         } else {
             self.fall_behind();
@@ -260,7 +267,7 @@ impl Feed {
             (State::Baseline(baseline), _) => &mut baseline.events,
             (State::CatchUp(catch_up), _) => &mut catch_up.events,
         };
-        if waiting.has_room(weight, self.pending_limit) {
+        if waiting.has_room(weight, self.pending_limit as usize) {
             waiting.push(Place::event(place), weight);
             return Told::Ready;
         }
@@ -287,12 +294,12 @@ impl Feed {
 
     /// Whether the subscriber is so far behind with live entries that publishers of events wait.
     pub(crate) fn is_far_behind(&self) -> bool {
-        matches!(&self.state, State::Live(live) if live.waiting.bytes > self.pending_limit / 2)
+        matches!(&self.state, State::Live(live) if live.waiting.bytes > self.pending_limit as usize / 2)
     }
 
     /// Whether the subscriber has caught up enough for publishers of events to go on.
     pub(crate) fn has_recovered(&self) -> bool {
-        !matches!(&self.state, State::Live(live) if live.waiting.bytes > self.pending_limit / 4)
+        !matches!(&self.state, State::Live(live) if live.waiting.bytes > self.pending_limit as usize / 4)
     }
 
     /// How far everything has been told, as an item; `None` while there is something to tell.

@@ -2,21 +2,19 @@
 
 use std::collections::VecDeque;
 
-/// How many places are kept in memory once the queue is empty.
-const KEEP: usize = 16;
-
 /// A queue whose first place is inside it: until a second thing waits, it needs no memory elsewhere. There are
 /// two of these for each subscription, and nearly all are that short.
 #[derive(Debug)]
 pub(crate) struct Short<T> {
     first: Option<T>,
-    /// Empty unless there is a first.
-    rest: VecDeque<T>,
+    /// What is behind it, as long as there is anything.
+    #[expect(clippy::box_collection, reason = "hardly any of them has a rest, all would pay for its room")]
+    rest: Option<Box<VecDeque<T>>>,
 }
 
 impl<T> Default for Short<T> {
     fn default() -> Self {
-        Self { first: None, rest: VecDeque::new() }
+        Self { first: None, rest: None }
     }
 }
 
@@ -32,23 +30,30 @@ impl<T> Short<T> {
     pub(crate) fn push_back(&mut self, item: T) {
         match self.first {
             None => self.first = Some(item),
-            Some(_) => self.rest.push_back(item),
+            Some(_) => self.rest.get_or_insert_default().push_back(item),
         }
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<T> {
         let item = self.first.take()?;
-        self.first = self.rest.pop_front();
-        if self.rest.is_empty() && self.rest.capacity() > KEEP {
-            self.rest = VecDeque::new();
-        }
+        self.advance();
         Some(item)
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
-        self.rest.retain(&mut keep);
+        if let Some(rest) = &mut self.rest {
+            rest.retain(&mut keep);
+        }
         if self.first.as_ref().is_some_and(|first| !keep(first)) {
-            self.first = self.rest.pop_front();
+            self.advance();
+        }
+    }
+
+    /// Puts the first of the rest in its place, which is empty.
+    fn advance(&mut self) {
+        self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        if self.first.is_none() {
+            self.rest = None;
         }
     }
 }
@@ -58,7 +63,7 @@ impl<T> IntoIterator for Short<T> {
     type IntoIter = std::iter::Chain<std::option::IntoIter<T>, std::collections::vec_deque::IntoIter<T>>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.first.into_iter().chain(self.rest)
+        self.first.into_iter().chain(self.rest.map(|rest| *rest).unwrap_or_default())
     }
 }
 

@@ -114,10 +114,9 @@ impl Dispatching {
         for change in entry.changes() {
             routes.matching(change.topic(), |key| {
                 let Some(feed) = feeds.get_mut(*key as usize) else { return };
-                if feed.last_place == Some(place) || is_own(feed, entry) {
+                if is_own(feed, entry) || !feed.is_new(place) {
                     return;
                 }
-                feed.last_place = Some(place);
                 match feed.tell(place, entry) {
                     Told::Ready => {
                         ready(subscribers, *key, feed);

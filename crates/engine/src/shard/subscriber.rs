@@ -29,11 +29,11 @@ pub struct Subscriber {
     feeds: SmallVec<[FeedId; 1]>,
 }
 
-/// Names a feed of a [`Subscriber`]. Never reused.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+/// Names a feed of a [`Subscriber`]. Never reused, and above all that were given before.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FeedId {
-    key: u32,
     serial: u64,
+    key: u32,
 }
 
 impl Subscriber {
@@ -78,7 +78,7 @@ impl Subscriber {
         dispatching.routes.insert(&filter, key);
         dispatching.make_ready(key);
         inner.core.counters.subscribed();
-        let id = FeedId { key, serial };
+        let id = FeedId { serial, key };
         self.feeds.push(id);
         id
     }
@@ -101,7 +101,7 @@ impl Subscriber {
             let Dispatching { feeds, ring, dispatched, congested, subscribers, catching_up, waiters, .. } =
                 &mut *dispatching;
             let Some(feed) = feeds.get_mut(key as usize) else { continue };
-            let id = FeedId { key, serial: feed.serial };
+            let id = FeedId { serial: feed.serial, key };
             let step = with_world(&inner, ring, *dispatched, |world| feed.step(world));
             if catching_up.look_at(feed) {
                 catching_up.count(&inner.core.counters);
