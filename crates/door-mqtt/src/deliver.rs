@@ -167,8 +167,8 @@ impl Serving {
                 own = encode();
                 &own
             };
-            self.feeds.scratch.clear();
-            let mut scratch = std::mem::take(&mut self.feeds.scratch);
+            let mut scratch = self.local.scratch.take();
+            scratch.clear();
             let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
             let extra = match subscription.kind {
                 Kind::Tracked => {
@@ -191,7 +191,7 @@ impl Serving {
                         What::Change { after: delivery.after.number, rev: delivery.rev.number, digest };
                     Origin { subscription: number, what: if is_kept { what } else { What::Nowhere } }
                 });
-            self.feeds.scratch = scratch;
+            self.local.scratch.set(scratch);
             if !self.is_done(sent) {
                 return Telling::Stalled(at);
             }
@@ -228,7 +228,7 @@ impl Serving {
             return Telling::Done;
         }
         let rev = self.local.shard.head().epoch.at(resource.revision);
-        let mut scratch = std::mem::take(&mut self.feeds.scratch);
+        let mut scratch = self.local.scratch.take();
         let Some(subscription) = self.feeds.get(index) else { return Telling::Done };
         scratch.clone_from(&subscription.identifier);
         if subscription.kind == Kind::Tracked {
@@ -248,7 +248,7 @@ impl Serving {
                 what: What::Resource { rev: resource.revision, topic: resource.topic.clone() },
             },
         );
-        self.feeds.scratch = scratch;
+        self.local.scratch.set(scratch);
         if self.is_done(sent) { Telling::Done } else { Telling::Stalled(0) }
     }
 

@@ -15,14 +15,10 @@ pub(crate) struct Feeds {
     pub(crate) subscriptions: Slab<Subscription>,
     /// Once there are many subscriptions. A few are looked through, which is as fast and needs no memory.
     index: Option<Box<Index>>,
-    /// Which subscription the last item was for: mostly the next one's too.
-    last: Option<(FeedId, usize)>,
     /// An item that is not told to its end, and how many of its parts are.
     pub(crate) stalled: Option<Box<(FeedId, Item, usize)>>,
     /// When tracked subscriptions are next told how far they are.
     pub(crate) next_progress: Option<Instant>,
-    /// Where extra properties are put together.
-    pub(crate) scratch: PropertiesBuf,
 }
 
 /// How many subscriptions are looked through before there is an index.
@@ -34,6 +30,8 @@ struct Index {
     /// In the order of their filters.
     by_filter: Vec<u32>,
     by_feed: Vec<(FeedId, u32)>,
+    /// Which subscription the last item was for: mostly the next one's too.
+    last: Option<(FeedId, usize)>,
 }
 
 /// How one subscription is told.
@@ -73,30 +71,15 @@ impl Subscription {
 
 impl Feeds {
     pub(crate) fn new(subscriber: Subscriber) -> Self {
-        Self {
-            subscriber,
-            subscriptions: Slab::new(),
-            index: None,
-            last: None,
-            stalled: None,
-            next_progress: None,
-            scratch: PropertiesBuf::new(),
-        }
+        Self { subscriber, subscriptions: Slab::new(), index: None, stalled: None, next_progress: None }
     }
 
     /// The subscription that a feed belongs to; `None` once it has ended.
     pub(crate) fn index_of(&mut self, feed: FeedId) -> Option<usize> {
-        if let Some((last, index)) = self.last
-            && last == feed
-        {
-            return Some(index);
+        match &mut self.index {
+            Some(index) => index.at_feed(feed),
+            None => self.subscriptions.iter().find(|(_, told)| told.is_told_by(feed)).map(|(at, _)| at),
         }
-        let index = match &self.index {
-            Some(index) => index.at_feed(feed)?,
-            None => self.subscriptions.iter().find(|(_, told)| told.is_told_by(feed))?.0,
-        };
-        self.last = Some((feed, index));
-        Some(index)
     }
 
     /// The subscription with this filter.
@@ -179,7 +162,6 @@ impl Feeds {
         if let Some(index) = &mut self.index {
             index.remove_feed(feed);
         }
-        self.last = None;
         self.stalled = self.stalled.take().filter(|stalled| stalled.0 != feed);
     }
 
@@ -234,9 +216,16 @@ impl Index {
         found.map(|place| (place, self.by_filter[place] as usize))
     }
 
-    fn at_feed(&self, feed: FeedId) -> Option<usize> {
+    fn at_feed(&mut self, feed: FeedId) -> Option<usize> {
+        if let Some((last, at)) = self.last
+            && last == feed
+        {
+            return Some(at);
+        }
         let place = self.by_feed.binary_search_by_key(&feed, |(feed, _)| *feed).ok()?;
-        Some(self.by_feed[place].1 as usize)
+        let at = self.by_feed[place].1 as usize;
+        self.last = Some((feed, at));
+        Some(at)
     }
 
     fn add(&mut self, at: usize, all: &Slab<Subscription>) {
@@ -263,6 +252,7 @@ impl Index {
     }
 
     fn remove_feed(&mut self, feed: FeedId) {
+        self.last = None;
         if let Ok(place) = self.by_feed.binary_search_by_key(&feed, |(feed, _)| *feed) {
             self.by_feed.remove(place);
         }

@@ -170,6 +170,8 @@ struct Local {
     read_buffer: RefCell<Box<[u8]>>,
     /// Where all connections of the shard gather what they write, one after the other.
     write_buffer: Cell<Vec<u8>>,
+    /// Where further properties of a message are put together.
+    scratch: Cell<dovetail_mqtt_proto::PropertiesBuf>,
 }
 
 impl Door {
@@ -196,6 +198,7 @@ impl Door {
             traffic: self.0.traffic.of_shard(),
             read_buffer,
             write_buffer: Cell::default(),
+            scratch: Cell::default(),
         });
         sys::keep(&local);
         LocalDoor(local)

@@ -106,12 +106,12 @@ impl Serving {
         receipt: Option<Receipt>,
     ) {
         if !self.writes.pending.is_empty() {
-            self.writes.waiting = Some(WaitingEvent::Held(Box::new(event), receipt));
+            self.writes.waiting = Some(Box::new(WaitingEvent::Held(event, receipt)));
             return;
         }
         match self.local.shard.try_publish(event) {
             Ok(()) => accept(connection, receipt),
-            Err(event) => self.writes.waiting = Some(self.sending(event, receipt)),
+            Err(event) => self.writes.waiting = Some(Box::new(self.sending(event, receipt))),
         }
     }
 
@@ -127,16 +127,18 @@ impl Serving {
             let receipt = self.writes.pending.pop_front().and_then(|(_, receipt)| receipt);
             self.answer(connection, receipt, &done);
         }
-        match self.writes.waiting.take() {
+        match self.writes.waiting.take().map(|waiting| *waiting) {
             Some(WaitingEvent::Held(event, receipt)) => {
-                self.on_event_message(connection, *event, receipt);
+                self.on_event_message(connection, event, receipt);
                 if self.writes.waiting.is_some() {
                     self.settle_writes(connection, cx);
                 }
             }
             Some(WaitingEvent::Sending(mut sending, receipt)) => match sending.as_mut().poll(cx) {
                 Poll::Ready(()) => accept(connection, receipt),
-                Poll::Pending => self.writes.waiting = Some(WaitingEvent::Sending(sending, receipt)),
+                Poll::Pending => {
+                    self.writes.waiting = Some(Box::new(WaitingEvent::Sending(sending, receipt)));
+                }
             },
             None => {}
         }

@@ -54,8 +54,8 @@ pub(crate) struct AllTraffic(Mutex<Vec<Arc<Traffic>>>);
 #[derive(Debug)]
 pub(crate) struct Counted {
     traffic: Arc<Traffic>,
-    subscriptions: u64,
-    shared: u64,
+    subscriptions: u32,
+    shared: u32,
 }
 
 impl Count {
@@ -123,9 +123,10 @@ impl Counted {
 
     /// The connection has so many subscriptions now, so many of them shared.
     pub(crate) fn set(&mut self, subscriptions: usize, shared: usize) {
-        let (subscriptions, shared) = (subscriptions as u64, shared as u64);
-        self.traffic.subscriptions.add(subscriptions.wrapping_sub(self.subscriptions));
-        self.traffic.shared_subscriptions.add(shared.wrapping_sub(self.shared));
+        let (subscriptions, shared) = (subscriptions as u32, shared as u32);
+        let change = |now: u32, before: u32| u64::from(now).wrapping_sub(before.into());
+        self.traffic.subscriptions.add(change(subscriptions, self.subscriptions));
+        self.traffic.shared_subscriptions.add(change(shared, self.shared));
         (self.subscriptions, self.shared) = (subscriptions, shared);
     }
 }

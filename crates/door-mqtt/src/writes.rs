@@ -21,14 +21,14 @@ pub(crate) struct Writes {
     /// In the order in which they came.
     pub(crate) pending: VecDeque<(Ticket, Option<Receipt>)>,
     /// An event that waits. Nothing is read while there is one, so there is never a second.
-    pub(crate) waiting: Option<WaitingEvent>,
+    pub(crate) waiting: Option<Box<WaitingEvent>>,
     /// How fast messages are taken, if there is a limit.
     pub(crate) pace: Option<Box<Pace>>,
 }
 
 pub(crate) enum WaitingEvent {
     /// For the writes before it.
-    Held(Box<Authorized<Publish>>, Option<Receipt>),
+    Held(Authorized<Publish>, Option<Receipt>),
     /// For subscribers.
     Sending(Pin<Box<dyn Future<Output = ()>>>, Option<Receipt>),
 }
@@ -55,8 +55,8 @@ impl Writes {
             // The answer is for a client that has gone.
             let _ = ticket.await;
         }
-        match self.waiting {
-            Some(WaitingEvent::Held(event, _)) => shard.publish(*event).await,
+        match self.waiting.map(|waiting| *waiting) {
+            Some(WaitingEvent::Held(event, _)) => shard.publish(event).await,
             Some(WaitingEvent::Sending(sending, _)) => sending.await,
             None => {}
         }
