@@ -9,7 +9,7 @@ use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_engine::{Changes, Delivery, Item, Mode, Read};
 use dovetail_model::{Epoch, Filter, Topic};
-use dovetail_mqtt_proto::{PacketId, PropertiesBuf, Property, Version, split_shared};
+use dovetail_mqtt_proto::{PacketId, PropertiesBuf, Version, split_shared};
 
 use crate::Local;
 use crate::encode;
@@ -71,11 +71,7 @@ struct Page {
 impl Finder<'_> {
     async fn find(&mut self, subscribed: Option<&Subscribed>, flight: &Flight) -> Option<Again> {
         let kind = subscribed.map_or(Kind::Plain, |subscribed| subscribed.kind);
-        let mut extra = PropertiesBuf::new();
-        if let Some(identifier) = subscribed.and_then(|subscribed| subscribed.identifier) {
-            // It was read from a SUBSCRIBE.
-            let _ = extra.push(Property::SubscriptionIdentifier(identifier));
-        }
+        let mut extra = subscribed.map(Subscribed::identifier_properties).unwrap_or_default();
         let name = subscribed.map_or("#", |subscribed| &subscribed.filter);
         let item = match &flight.what {
             What::Change { after, rev, digest } => {

@@ -52,6 +52,7 @@ impl Claiming {
     /// # Errors
     /// Why it is refused, with a code that CONNACK has.
     pub(crate) fn new(local: &Local, principal: &Principal, connect: Connect) -> Result<Self, Refusal> {
+        let asked_expiry = connect.session_expiry();
         let Connect { version, clean_start, keep_alive, properties, client_id, will, .. } = connect;
         if properties.authentication_method().is_some() {
             return Err(Refusal::new(ReasonCode::BadAuthenticationMethod, "no extended authentication"));
@@ -71,11 +72,6 @@ impl Claiming {
         };
         let claim = Claim::new(&local.shared, name)
             .ok_or_else(|| Refusal::new(ReasonCode::ServerUnavailable, "the server is stopping"))?;
-        let asked_expiry = match version.is_v5() {
-            true => properties.session_expiry().unwrap_or(0),
-            false if clean_start => 0,
-            false => u32::MAX,
-        };
         let expiry = asked_expiry.min(local.shared.options.session_expiry_seconds());
         let lowered = (expiry != asked_expiry).then_some(expiry);
         let known_as = assigned.as_ref().unwrap_or(&client_id).as_str();

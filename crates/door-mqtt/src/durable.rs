@@ -7,8 +7,7 @@ use dovetail_engine::{Record, Start, Write, WriteError};
 use dovetail_model::Revision;
 use dovetail_model::limits::BATCH_CHANGES;
 use dovetail_mqtt_proto::{
-    Connection, PropertiesBuf, Property, Qos, ReasonCode, RetainHandling, Session, SubscribeOptions,
-    split_shared,
+    Connection, PropertiesBuf, Qos, ReasonCode, RetainHandling, Session, SubscribeOptions, split_shared,
 };
 
 use crate::answer::{Outcome, Refusal, of_write_error};
@@ -51,12 +50,8 @@ impl Serving {
 
     fn resume_one(&mut self, connection: &Connection, resumed: Resumed) -> Result<(), Refusal> {
         let Resumed { number, subscribed, place, epoch } = resumed;
-        let Subscribed { filter, options, identifier, kind, .. } = subscribed;
-        let mut encoded = PropertiesBuf::new();
-        if let Some(identifier) = identifier {
-            // It was read from a SUBSCRIBE.
-            let _ = encoded.push(Property::SubscriptionIdentifier(identifier));
-        }
+        let encoded = subscribed.identifier_properties();
+        let Subscribed { filter, options, kind, .. } = subscribed;
         if split_shared(&filter).is_some() {
             let wish = Wish { name: &filter, options, identifier: &encoded, number };
             self.subscribe_shared(connection, wish)?;

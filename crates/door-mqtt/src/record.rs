@@ -7,8 +7,8 @@
 use dovetail_engine::Fingerprint;
 use dovetail_model::{Epoch, Topic, UnixMillis};
 use dovetail_mqtt_proto::{
-    Connect, Decoder, Packet, PacketId, Properties, Qos, RetainHandling, Role, Stage, SubscribeOptions, Text,
-    Version, Will,
+    Connect, Decoder, Packet, PacketId, Properties, PropertiesBuf, Property, Qos, RetainHandling, Role,
+    Stage, SubscribeOptions, Text, Version, Will,
 };
 
 use crate::tracked::Kind;
@@ -174,6 +174,16 @@ impl Root {
 }
 
 impl Subscribed {
+    /// The subscription identifier as a property of each message.
+    pub(crate) fn identifier_properties(&self) -> PropertiesBuf {
+        let mut encoded = PropertiesBuf::new();
+        if let Some(identifier) = self.identifier {
+            // It was read from a SUBSCRIBE.
+            let _ = encoded.push(Property::SubscriptionIdentifier(identifier));
+        }
+        encoded
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.text(&self.filter);

@@ -17,13 +17,11 @@ mod member;
 
 pub(crate) use member::{Inbox, Shares, Wish, is_shared};
 
-use dovetail_auth::Authorized;
-
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dovetail_auth::{Demand, Policy, Principal};
+use dovetail_auth::{Authorized, Demand, Policy, Principal};
 use dovetail_engine::{Engine, Message, Record, RecordArea, RecordName, Shard, Write};
 use dovetail_model::Revision;
 use dovetail_mqtt_proto::Qos;

@@ -14,8 +14,7 @@ use crate::durable::NewSubscription;
 use crate::feeds::Subscription as Told;
 use crate::record::Place;
 use crate::serving::Serving;
-use crate::share::Shares;
-use crate::share::Wish;
+use crate::share::{Shares, Wish};
 use crate::sys::{self, SysSubscriptions};
 use crate::tracked::{self, FRAMES, Kind};
 

@@ -63,6 +63,18 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Connect {
+    /// How long in seconds the client wants its session to outlive the connection. Before MQTT 5 `CleanSession` says: not
+    /// at all, or for ever, which is [`u32::MAX`].
+    pub fn session_expiry(&self) -> u32 {
+        if self.version.is_v5() {
+            self.properties.session_expiry().unwrap_or(0)
+        } else if self.clean_start {
+            0
+        } else {
+            u32::MAX
+        }
+    }
+
     pub(crate) fn read(reader: &mut Reader<'_>, packet: &Bytes) -> Result<Self, DecodeError> {
         let version = read_version(reader)?;
         let flags = Flags(reader.u8()?);

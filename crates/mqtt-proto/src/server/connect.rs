@@ -61,13 +61,6 @@ pub struct Accept {
 impl Peer {
     fn new(connect: &Connect) -> Self {
         let properties = &connect.properties;
-        let session_expiry = if connect.version.is_v5() {
-            properties.session_expiry().unwrap_or(0)
-        } else if connect.clean_start {
-            0
-        } else {
-            u32::MAX
-        };
         Self {
             version: connect.version,
             receive_maximum: properties.receive_maximum().unwrap_or(u16::MAX),
@@ -76,7 +69,7 @@ impl Peer {
             problem_information: properties.request_problem_information().unwrap_or(true),
             response_information: properties.request_response_information().unwrap_or(false),
             keep_alive: connect.keep_alive,
-            session_expiry,
+            session_expiry: connect.session_expiry(),
         }
     }
 
