@@ -6,8 +6,8 @@ mod common;
 use std::time::Duration;
 
 use common::{
-    Client, V3, V5, World, connect, is, properties, publish, retained, session, short, text, user, with_door,
-    with_plain_door, with_short_history,
+    V3, V5, World, again, connect, gone, is, properties, publish, retained, session, short, text, user,
+    with_door, with_plain_door, with_short_history,
 };
 use dovetail_door_mqtt::Options;
 use dovetail_mqtt_proto::{
@@ -28,20 +28,6 @@ impl Server {
             Self::Stays => world,
             Self::IsKilled => world.killed(),
         }
-    }
-}
-
-/// A client that goes on with its session.
-async fn again(world: &World, connect: Connect) -> Client {
-    let (client, ack) = world.connected(connect).await;
-    assert!(ack.session_present, "{ack:?}");
-    client
-}
-
-/// Waits until the server has noticed that the connection is gone.
-async fn gone(world: &World) {
-    while world.door.connected() > 0 {
-        tokio::task::yield_now().await;
     }
 }
 

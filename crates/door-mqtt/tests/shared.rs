@@ -7,8 +7,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use common::{
-    Client, V3, V5, World, connect, id, is, properties, publish, retained, session, short, text, with_door,
-    with_plain_door,
+    Client, V3, V5, World, again, connect, gone, id, is, properties, publish, retained, session, short, text,
+    with_door, with_plain_door,
 };
 use dovetail_door_mqtt::Options;
 use dovetail_mqtt_proto::{
@@ -365,20 +365,6 @@ impl Member {
 }
 
 // Groups that sessions have a part in.
-
-/// A client that goes on with its session.
-async fn again(world: &World, connect: Connect) -> Client {
-    let (client, ack) = world.connected(connect).await;
-    assert!(ack.session_present, "{ack:?}");
-    client
-}
-
-/// Waits until the server has noticed that every connection is gone.
-async fn gone(world: &World) {
-    while world.door.connected() > 0 {
-        tokio::task::yield_now().await;
-    }
-}
 
 /// The names of the positions that are stored.
 fn positions(world: &World) -> Vec<String> {

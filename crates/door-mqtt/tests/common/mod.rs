@@ -243,6 +243,20 @@ impl World {
     }
 }
 
+/// A client that goes on with its session.
+pub async fn again(world: &World, connect: Connect) -> Client {
+    let (client, ack) = world.connected(connect).await;
+    assert!(ack.session_present, "{ack:?}");
+    client
+}
+
+/// Waits until the server has noticed that every connection is gone.
+pub async fn gone(world: &World) {
+    while world.door.connected() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A client that speaks packets.
 pub struct Client {
     pub version: Version,
