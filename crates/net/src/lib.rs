@@ -7,7 +7,7 @@
 //! connection to the service that the shard was started with.
 //!
 //! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
-//! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes in frames), `drain` (how to stop),
+//! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes or messages in frames), `drain` (how to stop),
 //! `counters`.
 
 mod accept;
@@ -24,4 +24,4 @@ pub use drain::{Drain, Draining, Hold};
 pub use exposure::{ExposureError, Protection, check_exposure};
 pub use shards::{Connection, Dispatcher, LocalService, Options, Shards};
 pub use sniff::{Protocol, Sniffed, sniff};
-pub use websocket::{WebSocket, accept_key};
+pub use websocket::{CloseCode, End, Input, Kind, Message, Messages, WebSocket, accept_key};

@@ -1,13 +1,16 @@
-//! A WebSocket (RFC 6455) as the stream of bytes that its binary messages carry.
+//! WebSockets (RFC 6455): here as the stream of bytes that binary messages carry, in `messages` as whole messages.
 //!
-//! For protocols that only want bytes, such as MQTT (MQTT 5 §6): where messages and frames begin and end means
-//! nothing. Data is unmasked where it was read to, and written from where it lies, so that a connection keeps no
+//! The stream is for protocols that only want bytes, such as MQTT (MQTT 5 §6): where messages and frames begin and end
+//! means nothing. Data is unmasked where it was read to, and written from where it lies, so that a connection keeps no
 //! buffer of its own, and a frame needs no memory, however long it says it is
 //! (`docs/adr/0007-websocket-frames.md`).
 //!
-//! The handshake is the HTTP door's; [`accept_key`] is its one part that is about WebSocket alone.
+//! Both read with the same `frames` and end in the same way (`source`). The handshake is the HTTP door's; [`accept_key`]
+//! is its one part that is about WebSocket alone.
 
 mod frames;
+mod messages;
+mod source;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,11 +18,15 @@ use std::task::{Context, Poll, ready};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Draining;
-use frames::{CloseCode, End, Inbound, OWN_HEADER_BYTES};
+use frames::{Inbound, OWN_HEADER_BYTES, Purpose};
+use source::{Parting, Source};
+
+pub use frames::{CloseCode, End, Kind};
+pub use messages::{Input, Message, Messages};
 
 /// Appended to a client's key before it is hashed (RFC 6455 §1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -27,8 +34,6 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const KEY_BYTES: usize = 16;
 /// Pieces of data in one gathered write.
 const PIECES: usize = 64;
-/// Bytes read at once when nothing of them is wanted.
-const GLANCE: usize = 512;
 
 /// The server's end of a WebSocket.
 ///
@@ -37,10 +42,7 @@ const GLANCE: usize = 512;
 /// draining has begun, the client's own code, or what it did wrong.
 #[derive(Debug)]
 pub struct WebSocket<S> {
-    stream: S,
-    /// What was read of the stream before it became a WebSocket.
-    before: Bytes,
-    inbound: Inbound,
+    source: Source<S>,
     outbound: Outbound,
     parting: Parting,
     draining: Draining,
@@ -59,22 +61,6 @@ struct Outbound {
     left: u64,
 }
 
-/// How far the end is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Parting {
-    Not,
-    /// Our close frame is on its way.
-    Saying,
-    /// Theirs is to come.
-    Listening,
-    /// The writing side ends.
-    Leaving,
-    /// What they still send is taken, so that they can read why: a socket closed with unread bytes is reset, and the
-    /// reset overtakes what was written.
-    Skimming,
-    Done,
-}
-
 /// What answers the key of a handshake in `Sec-WebSocket-Accept` (RFC 6455 §4.2.2); `None` for what is no key.
 pub fn accept_key(key: &str) -> Option<String> {
     BASE64_STANDARD.decode(key).ok().filter(|key| key.len() == KEY_BYTES)?;
@@ -87,28 +73,22 @@ impl<S> WebSocket<S> {
     /// A WebSocket whose handshake is done. `before` is what was read of `stream` behind the handshake; a frame that
     /// says to be longer than `frame_bytes` ends it with 1009.
     pub fn new(stream: S, before: Bytes, frame_bytes: usize, draining: Draining) -> Self {
-        let (inbound, outbound) = (Inbound::new(frame_bytes), Outbound::default());
-        Self { stream, before, inbound, outbound, parting: Parting::Not, draining }
+        let source = Source::new(stream, before, Inbound::new(Purpose::Stream, frame_bytes));
+        Self { source, outbound: Outbound::default(), parting: Parting::Not, draining }
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Reads frames until there is data in `buf` or the stream has ended.
     fn poll_data(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        while buf.remaining() > 0 && self.inbound.end().is_none() {
+        while buf.remaining() > 0 && self.source.inbound.end().is_none() {
             let free = buf.initialize_unfilled();
-            let count = if self.before.is_empty() {
-                let mut raw = ReadBuf::new(free);
-                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut raw))?;
-                raw.filled().len()
-            } else {
-                self.take_before(free)
-            };
+            let count = ready!(self.source.poll_raw(cx, free))?;
             if count == 0 {
-                self.inbound.lost();
+                self.source.inbound.lost();
                 break;
             }
-            let data = self.inbound.decode(&mut free[..count]);
+            let data = self.source.inbound.decode(&mut free[..count]);
             buf.advance(data);
             if data > 0 {
                 break;
@@ -116,16 +96,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
             self.answer_ping(cx)?;
         }
         Poll::Ready(Ok(()))
-    }
-
-    fn take_before(&mut self, free: &mut [u8]) -> usize {
-        let count = free.len().min(self.before.len());
-        self.before.copy_to_slice(&mut free[..count]);
-        if self.before.is_empty() {
-            // What is left, even nothing, keeps all of it alive.
-            self.before = Bytes::new();
-        }
-        count
     }
 
     /// Writes the answer to a ping as far as the stream takes it now.
@@ -150,7 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// Writes the control frames that are queued.
     fn poll_queued(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.outbound.control.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.outbound.control))?;
+            let written = ready!(Pin::new(&mut self.source.stream).poll_write(cx, &self.outbound.control))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -163,43 +133,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> WebSocket<S> {
     /// that only pings gets few answers and takes no memory.
     fn queue_pong(&mut self) {
         if self.outbound.control.is_empty()
-            && let Some(ping) = self.inbound.take_ping()
+            && let Some(ping) = self.source.inbound.take_ping()
         {
-            self.outbound.control = frames::pong(&ping);
+            frames::pong(&mut self.outbound.control, &ping);
         }
     }
 
     /// The code of our own close frame.
     fn close_code(&self) -> Option<CloseCode> {
-        match self.inbound.end() {
+        match self.source.inbound.end() {
             Some(end) => end.answer(),
             None if self.draining.is_begun() => Some(CloseCode::GOING_AWAY),
             None => Some(CloseCode::NORMAL),
         }
-    }
-
-    /// Takes what the client sends and throws it away, until its side has ended. With `is_frames` a close frame is an
-    /// end.
-    fn poll_discard(&mut self, cx: &mut Context<'_>, is_frames: bool) -> Poll<()> {
-        let mut scratch = [0; GLANCE];
-        while !(is_frames && self.inbound.end().is_some()) {
-            let mut raw = ReadBuf::new(&mut scratch);
-            let read = if is_frames {
-                self.poll_data(cx, &mut raw)
-            } else {
-                Pin::new(&mut self.stream).poll_read(cx, &mut raw)
-            };
-            match ready!(read) {
-                Ok(()) if !raw.filled().is_empty() => {}
-                // An empty read is an end, which frames have noted, and an error is another.
-                Ok(()) => return Poll::Ready(()),
-                Err(_) => {
-                    self.inbound.lost();
-                    return Poll::Ready(());
-                }
-            }
-        }
-        Poll::Ready(())
     }
 }
 
@@ -209,7 +155,7 @@ impl Outbound {
     }
 
     fn open(&mut self, length: u64) {
-        (self.header, self.header_used) = frames::header(length);
+        (self.header, self.header_used) = frames::header(Kind::Binary, length);
         self.header_written = 0;
         self.left = length;
     }
@@ -257,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let length: usize = data.iter().map(|piece| piece.len()).sum();
-        if this.inbound.end().is_some() || length == 0 {
+        if this.source.inbound.end().is_some() || length == 0 {
             return Poll::Ready(Ok(length));
         }
         loop {
@@ -277,7 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
                 pieces[used] = IoSlice::new(piece);
                 used += 1;
             }
-            let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, &pieces[..used]))?;
+            let written = ready!(Pin::new(&mut this.source.stream).poll_write_vectored(cx, &pieces[..used]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -295,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_control(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.source.stream).poll_flush(cx)
     }
 
     /// Ends the WebSocket in order, which takes the client's close frame: bound it with a timeout.
@@ -307,28 +253,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocket<S> {
                 Parting::Not if this.outbound.is_in_frame() => Parting::Leaving,
                 Parting::Not => {
                     let code = this.close_code();
-                    this.outbound.control.extend_from_slice(&frames::close(code));
+                    frames::close(&mut this.outbound.control, code, "");
                     Parting::Saying
                 }
                 Parting::Saying => {
                     ready!(this.poll_queued(cx))?;
-                    ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
-                    if this.inbound.end().is_some() { Parting::Leaving } else { Parting::Listening }
+                    ready!(Pin::new(&mut this.source.stream).poll_flush(cx))?;
+                    this.source.after_ours()
                 }
-                Parting::Listening => {
-                    ready!(this.poll_discard(cx, true));
-                    Parting::Leaving
-                }
-                Parting::Leaving => {
-                    ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-                    let is_violated = matches!(this.inbound.end(), Some(End::Violated(_)));
-                    if is_violated { Parting::Skimming } else { Parting::Done }
-                }
-                Parting::Skimming => {
-                    ready!(this.poll_discard(cx, false));
-                    Parting::Done
-                }
-                Parting::Done => return Poll::Ready(Ok(())),
+                _ => return this.source.poll_part(cx, &mut this.parting),
             };
         }
     }

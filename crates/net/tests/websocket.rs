@@ -1,55 +1,22 @@
 //! A WebSocket as a stream of bytes: frames by hand, and a client of somebody else's.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
 
+mod frames;
+
 use std::io::IoSlice;
 use std::pin::Pin;
 
 use bytes::Bytes;
 use dovetail_net::{Drain, WebSocket, accept_key};
+use frames::{
+    BINARY, BINARY_BEGIN, CLOSE, CONTINUE, CONTINUE_LAST, EIGHT_BYTES, MASK, PING, PONG, TEXT, TEXT_BEGIN,
+    TWO_BYTES, bare, close, frame,
+};
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio_websockets::{ClientBuilder, CloseCode, Message};
 
 const LIMIT: usize = 100_000;
-const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
-
-const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
-const BINARY_BEGIN: u8 = 0x02;
-const CONTINUE: u8 = 0x00;
-const CONTINUE_LAST: u8 = 0x80;
-const CLOSE: u8 = 0x88;
-const PING: u8 = 0x89;
-const PONG: u8 = 0x8a;
-
-/// In place of a length: it is in so many more bytes.
-const TWO_BYTES: u8 = 0x7e;
-const EIGHT_BYTES: u8 = 0x7f;
-
-/// A frame of a client, as short as it can be.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = head(first, 0x80, payload.len());
-    bytes.extend_from_slice(&MASK);
-    bytes.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes
-}
-
-/// A frame of a server.
-fn bare(first: u8, payload: &[u8]) -> Vec<u8> {
-    [head(first, 0, payload.len()), payload.to_vec()].concat()
-}
-
-fn head(first: u8, masked: u8, length: usize) -> Vec<u8> {
-    match length {
-        0..=125 => vec![first, masked | length as u8],
-        126..=0xffff => [&[first, masked | TWO_BYTES], &(length as u16).to_be_bytes()[..]].concat(),
-        _ => [&[first, masked | EIGHT_BYTES], &(length as u64).to_be_bytes()[..]].concat(),
-    }
-}
-
-fn close(code: u16) -> Vec<u8> {
-    bare(CLOSE, &code.to_be_bytes())
-}
 
 /// Both ends: a client that speaks raw bytes, and the server's WebSocket.
 fn pair(before: &[u8], drain: &Drain) -> (DuplexStream, WebSocket<DuplexStream>) {
@@ -154,7 +121,7 @@ async fn whoever_breaks_the_protocol_is_told_how_and_heard_no_more() {
     let masked = |first: u8, length: &[u8]| [&[first], length, &MASK].concat();
     let table: [(&str, Vec<u8>, u16); 22] = [
         ("text", frame(TEXT, b"hello"), 1003),
-        ("the start of a text", frame(0x01, b"hel"), 1003),
+        ("the start of a text", frame(TEXT_BEGIN, b"hel"), 1003),
         ("no mask", unmasked, 1002),
         ("a reserved bit", frame(0xc2, b"x"), 1002),
         ("another reserved bit", frame(0x92, b"x"), 1002),

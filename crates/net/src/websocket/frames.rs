@@ -1,5 +1,7 @@
 //! Frames (RFC 6455 §5) from bytes and to bytes: no socket and no buffer.
 
+use std::ops::Range;
+
 /// Bytes of the longest header of a frame from a client: two, eight of length, four of mask.
 const HEADER_BYTES: usize = 14;
 /// Bytes of the longest header of a frame to a client, which has no mask.
@@ -18,17 +20,44 @@ const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 const PONG: u8 = 0xa;
 
-/// Why a WebSocket ends, as a close frame says it (RFC 6455 §7.4).
+/// Why a WebSocket ends, as a close frame says it (RFC 6455 §7.4, and the registry of close codes).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct CloseCode(u16);
+pub struct CloseCode(u16);
 
 impl CloseCode {
-    pub(super) const NORMAL: Self = Self(1000);
-    pub(super) const GOING_AWAY: Self = Self(1001);
-    const PROTOCOL_ERROR: Self = Self(1002);
-    const UNSUPPORTED_DATA: Self = Self(1003);
-    const INVALID_DATA: Self = Self(1007);
-    const TOO_BIG: Self = Self(1009);
+    /// Its purpose is fulfilled.
+    pub const NORMAL: Self = Self(1000);
+    /// The server stops, or the page is left.
+    pub const GOING_AWAY: Self = Self(1001);
+    /// The frames are wrong.
+    pub const PROTOCOL_ERROR: Self = Self(1002);
+    /// A kind of message that is not taken.
+    pub const UNSUPPORTED_DATA: Self = Self(1003);
+    /// A text that is not UTF-8.
+    pub const INVALID_DATA: Self = Self(1007);
+    /// What no other code says.
+    pub const POLICY_VIOLATION: Self = Self(1008);
+    /// More bytes than are taken.
+    pub const TOO_BIG: Self = Self(1009);
+    /// The server failed.
+    pub const INTERNAL_ERROR: Self = Self(1011);
+    /// The server starts again: come back, but not all at once.
+    pub const SERVICE_RESTART: Self = Self(1012);
+    /// The server has too much to do.
+    pub const TRY_AGAIN_LATER: Self = Self(1013);
+
+    /// One of the codes that belong to libraries and applications, 3000 to 4999.
+    pub const fn application(code: u16) -> Option<Self> {
+        match code {
+            3000..=4999 => Some(Self(code)),
+            _ => None,
+        }
+    }
+
+    /// The number on the wire.
+    pub const fn code(self) -> u16 {
+        self.0
+    }
 
     /// A code that a peer may send: those that a close frame can carry, and the ranges for libraries and applications.
     fn from_peer(code: u16) -> Option<Self> {
@@ -38,7 +67,7 @@ impl CloseCode {
 
 /// How the peer's side of a WebSocket ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum End {
+pub enum End {
     /// With a close frame, and its code if it had one.
     Closed(Option<CloseCode>),
     /// It broke the protocol or a limit.
@@ -47,13 +76,34 @@ pub(super) enum End {
     Lost,
 }
 
-/// What a client sends, frame by frame, of which only the bytes of binary messages are kept.
+/// What a message is (RFC 6455 §5.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// UTF-8.
+    Text,
+    /// Any bytes.
+    Binary,
+}
+
+/// What is made of the data, which says what of it is limited.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The bytes of binary messages pass through. The limit is that of a frame.
+    Stream,
+    /// Messages of either kind are put together. The limit is that of a message.
+    Messages,
+}
+
+/// What a client sends, frame by frame.
 #[derive(Debug)]
 pub(super) struct Inbound {
     phase: Phase,
-    /// The last fragment of the current message has not come.
-    is_in_message: bool,
-    frame_bytes: u64,
+    purpose: Purpose,
+    /// The current message, while its last frame has not begun.
+    message: Option<Kind>,
+    /// Bytes that its frames so far say they have.
+    message_bytes: u64,
+    limit: u64,
     ping: Option<Vec<u8>>,
     end: Option<End>,
 }
@@ -61,7 +111,7 @@ pub(super) struct Inbound {
 #[derive(Debug)]
 enum Phase {
     Header { bytes: [u8; HEADER_BYTES], filled: usize },
-    Data { left: u64, mask: Mask },
+    Data { kind: Kind, is_last: bool, left: u64, mask: Mask },
     Control { opcode: u8, left: usize, mask: Mask, payload: Vec<u8> },
 }
 
@@ -76,13 +126,26 @@ struct Header {
     mask: Mask,
 }
 
+/// What stands at the end of the bytes that [`Inbound::step`] used.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Nothing that is whole, and there are no more bytes.
+    Nothing,
+    /// Data of a message, where it lies, and whether the message ends with it.
+    Data { kind: Kind, place: Range<usize>, ends: bool },
+    /// A control frame, of which a ping or an end may have come.
+    Control,
+}
+
 impl Inbound {
-    /// Takes frames that say they have at most so many bytes.
-    pub(super) fn new(frame_bytes: usize) -> Self {
+    /// Takes frames, or messages, of at most so many bytes.
+    pub(super) fn new(purpose: Purpose, limit: usize) -> Self {
         Self {
             phase: Phase::START,
-            is_in_message: false,
-            frame_bytes: frame_bytes as u64,
+            purpose,
+            message: None,
+            message_bytes: 0,
+            limit: limit as u64,
             ping: None,
             end: None,
         }
@@ -92,6 +155,21 @@ impl Inbound {
     /// worthless then. After the end nothing is data.
     pub(super) fn decode(&mut self, raw: &mut [u8]) -> usize {
         let (mut from, mut data) = (0, 0);
+        while from < raw.len() {
+            let (used, found) = self.step(&mut raw[from..]);
+            if let Found::Data { place, .. } = found {
+                raw.copy_within(from + place.start..from + place.end, data);
+                data += place.len();
+            }
+            from += used;
+        }
+        data
+    }
+
+    /// Goes on with `raw` up to whatever is found first, and says how much of it was used. Data is unmasked. After the end
+    /// nothing is found.
+    pub(super) fn step(&mut self, raw: &mut [u8]) -> (usize, Found) {
+        let mut from = 0;
         while from < raw.len() && self.end.is_none() {
             match &mut self.phase {
                 Phase::Header { bytes, filled } => {
@@ -100,19 +178,24 @@ impl Inbound {
                     from += 1;
                     match parse(&bytes[..*filled]) {
                         Ok(None) => {}
-                        Ok(Some(header)) => self.begin(header),
-                        Err(code) => self.end = Some(End::Violated(code)),
+                        Ok(Some(header)) => match self.begin(header) {
+                            Ok(Some(found)) => return (from, found),
+                            Ok(None) => {}
+                            Err(code) => self.violated(code),
+                        },
+                        Err(code) => self.violated(code),
                     }
                 }
-                Phase::Data { left, mask } => {
+                Phase::Data { kind, is_last, left, mask } => {
                     let count = (raw.len() - from).min(usize::try_from(*left).unwrap_or(usize::MAX));
-                    mask.apply(&mut raw[from..from + count]);
-                    raw.copy_within(from..from + count, data);
-                    (from, data) = (from + count, data + count);
+                    let place = from..from + count;
+                    mask.apply(&mut raw[place.clone()]);
                     *left -= count as u64;
-                    if *left == 0 {
+                    let (kind, is_whole, is_last) = (*kind, *left == 0, *is_last);
+                    if is_whole {
                         self.phase = Phase::START;
                     }
+                    return (place.end, Found::Data { kind, place, ends: is_whole && is_last });
                 }
                 Phase::Control { opcode, left, mask, payload } => {
                     let count = (raw.len() - from).min(*left);
@@ -124,12 +207,12 @@ impl Inbound {
                     if *left == 0 {
                         let (opcode, payload) = (*opcode, std::mem::take(payload));
                         self.phase = Phase::START;
-                        self.control(opcode, payload);
+                        return (from, self.control(opcode, payload));
                     }
                 }
             }
         }
-        data
+        (raw.len(), Found::Nothing)
     }
 
     /// The newest ping that was not answered; older ones need no answer (RFC 6455 §5.5.3).
@@ -146,40 +229,64 @@ impl Inbound {
         self.end.get_or_insert(End::Lost);
     }
 
-    /// What follows a header.
-    fn begin(&mut self, Header { opcode, is_final, length, mask }: Header) {
-        let violated = |code| Some(End::Violated(code));
-        self.phase = Phase::START;
-        match opcode {
-            CLOSE | PING | PONG if !is_final || length > CONTROL_BYTES => {
-                self.end = violated(CloseCode::PROTOCOL_ERROR);
-            }
-            CLOSE | PING | PONG if length == 0 => self.control(opcode, Vec::new()),
-            CLOSE | PING | PONG => {
-                let left = length as usize;
-                self.phase = Phase::Control { opcode, left, mask, payload: Vec::with_capacity(left) };
-            }
-            CONTINUATION | BINARY if (opcode == CONTINUATION) == self.is_in_message => {
-                self.is_in_message = !is_final;
-                if length > self.frame_bytes {
-                    self.end = violated(CloseCode::TOO_BIG);
-                } else if length > 0 {
-                    self.phase = Phase::Data { left: length, mask };
-                }
-            }
-            TEXT if !self.is_in_message => self.end = violated(CloseCode::UNSUPPORTED_DATA),
-            _ => self.end = violated(CloseCode::PROTOCOL_ERROR),
+    /// The peer broke a rule. What ended before keeps its reason.
+    pub(super) fn violated(&mut self, code: CloseCode) {
+        self.end.get_or_insert(End::Violated(code));
+    }
+
+    /// Bytes of data that the current frame still says to have.
+    pub(super) fn left(&self) -> u64 {
+        match self.phase {
+            Phase::Data { left, .. } => left,
+            Phase::Header { .. } | Phase::Control { .. } => 0,
         }
     }
 
+    /// What follows a header, or what was found if that is nothing.
+    fn begin(
+        &mut self,
+        Header { opcode, is_final, length, mask }: Header,
+    ) -> Result<Option<Found>, CloseCode> {
+        self.phase = Phase::START;
+        let kind = match (opcode, self.message) {
+            (CLOSE | PING | PONG, _) if !is_final || length > CONTROL_BYTES => {
+                return Err(CloseCode::PROTOCOL_ERROR);
+            }
+            (CLOSE | PING | PONG, _) if length == 0 => return Ok(Some(self.control(opcode, Vec::new()))),
+            (CLOSE | PING | PONG, _) => {
+                let left = length as usize;
+                self.phase = Phase::Control { opcode, left, mask, payload: Vec::with_capacity(left) };
+                return Ok(None);
+            }
+            (CONTINUATION, Some(kind)) => kind,
+            (TEXT, None) if self.purpose == Purpose::Stream => return Err(CloseCode::UNSUPPORTED_DATA),
+            (TEXT, None) => Kind::Text,
+            (BINARY, None) => Kind::Binary,
+            _ => return Err(CloseCode::PROTOCOL_ERROR),
+        };
+        let before = if self.message.is_some() { self.message_bytes } else { 0 };
+        let bytes = before.saturating_add(length);
+        let limited = if self.purpose == Purpose::Stream { length } else { bytes };
+        if limited > self.limit {
+            return Err(CloseCode::TOO_BIG);
+        }
+        (self.message, self.message_bytes) = ((!is_final).then_some(kind), bytes);
+        if length == 0 {
+            return Ok(Some(Found::Data { kind, place: 0..0, ends: is_final }));
+        }
+        self.phase = Phase::Data { kind, is_last: is_final, left: length, mask };
+        Ok(None)
+    }
+
     /// A whole control frame.
-    fn control(&mut self, opcode: u8, payload: Vec<u8>) {
+    fn control(&mut self, opcode: u8, payload: Vec<u8>) -> Found {
         match opcode {
             PING => self.ping = Some(payload),
             CLOSE => self.end = Some(read_close(&payload)),
             // A pong that nobody asked for is nothing to answer.
             _ => {}
         }
+        Found::Control
     }
 }
 
@@ -242,10 +349,14 @@ impl Mask {
     }
 }
 
-/// The header of a binary frame of its own with so many bytes, and how long it is.
-pub(super) fn header(length: u64) -> ([u8; OWN_HEADER_BYTES], usize) {
+/// The header of a frame of its own with so many bytes, and how long it is.
+pub(super) fn header(kind: Kind, length: u64) -> ([u8; OWN_HEADER_BYTES], usize) {
     let mut bytes = [0; OWN_HEADER_BYTES];
-    bytes[0] = FINAL | BINARY;
+    bytes[0] = FINAL
+        | match kind {
+            Kind::Text => TEXT,
+            Kind::Binary => BINARY,
+        };
     let used = match length {
         0..=125 => {
             bytes[1] = length as u8;
@@ -265,24 +376,35 @@ pub(super) fn header(length: u64) -> ([u8; OWN_HEADER_BYTES], usize) {
     (bytes, used)
 }
 
-/// The answer to a ping.
-pub(super) fn pong(payload: &[u8]) -> Vec<u8> {
-    control(PONG, payload)
+/// Appends a ping; `payload` is cut at 125 bytes.
+pub(super) fn ping(out: &mut Vec<u8>, payload: &[u8]) {
+    control(out, PING, &[payload]);
 }
 
-/// A close frame; without a code it says nothing.
-pub(super) fn close(code: Option<CloseCode>) -> Vec<u8> {
+/// Appends the answer to a ping.
+pub(super) fn pong(out: &mut Vec<u8>, payload: &[u8]) {
+    control(out, PONG, &[payload]);
+}
+
+/// Appends a close frame; without a code it says nothing. `reason` is cut to what a control frame can carry.
+pub(super) fn close(out: &mut Vec<u8>, code: Option<CloseCode>, reason: &str) {
     match code {
-        Some(CloseCode(code)) => control(CLOSE, &code.to_be_bytes()),
-        None => control(CLOSE, &[]),
+        Some(CloseCode(code)) => {
+            let reason = &reason[..reason.floor_char_boundary(CONTROL_BYTES as usize - 2)];
+            control(out, CLOSE, &[&code.to_be_bytes(), reason.as_bytes()]);
+        }
+        None => control(out, CLOSE, &[]),
     }
 }
 
-fn control(opcode: u8, payload: &[u8]) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(2 + payload.len());
-    frame.extend_from_slice(&[FINAL | opcode, payload.len() as u8]);
-    frame.extend_from_slice(payload);
-    frame
+fn control(out: &mut Vec<u8>, opcode: u8, parts: &[&[u8]]) {
+    let start = out.len();
+    out.extend_from_slice(&[FINAL | opcode, 0]);
+    for part in parts {
+        out.extend_from_slice(part);
+    }
+    out.truncate(start + 2 + CONTROL_BYTES as usize);
+    out[start + 1] = (out.len() - start - 2) as u8;
 }
 
 impl End {
@@ -306,7 +428,7 @@ mod tests {
 
     /// What comes of bytes that arrive in pieces of these lengths, and then all at once.
     fn decode(bytes: &[u8], lengths: &[usize]) -> (Vec<u8>, Option<Vec<u8>>, Option<End>) {
-        let (mut inbound, mut data, mut rest) = (Inbound::new(LIMIT), Vec::new(), bytes);
+        let (mut inbound, mut data, mut rest) = (Inbound::new(Purpose::Stream, LIMIT), Vec::new(), bytes);
         for &length in lengths.iter().chain([&bytes.len()]) {
             let (piece, later) = rest.split_at(length.min(rest.len()));
             let mut piece = piece.to_vec();
