@@ -15,8 +15,8 @@ use dovetail_model::{Representation, Revision, Topic};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::decode::{DecodeError, WireMetadata, revision};
-use crate::{encode, payload};
+use crate::decode::{DecodeError, WireMetadata, any, revision};
+use crate::{MERGE_PATCH, encode, payload};
 
 /// What one write of a batch does.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -75,10 +75,19 @@ pub enum BatchError {
 /// See [`BatchError`].
 pub fn decode(text: &[u8]) -> Result<Vec<Write>, BatchError> {
     let wire: WireBatch<'_> = serde_json::from_slice(text).map_err(BatchError::Document)?;
+    read(wire.writes)
+}
+
+/// Reads the `writes` of a batch alone.
+pub(crate) fn decode_writes(text: &[u8]) -> Result<Vec<Write>, BatchError> {
+    read(serde_json::from_slice(text).map_err(BatchError::Document)?)
+}
+
+fn read(writes: Vec<WireWrite<'_>>) -> Result<Vec<Write>, BatchError> {
     let read = |(index, write): (usize, WireWrite<'_>)| {
         write.into_write().map_err(|source| BatchError::Write { index, source })
     };
-    wire.writes.into_iter().enumerate().map(read).collect()
+    writes.into_iter().enumerate().map(read).collect()
 }
 
 /// Appends a batch request, for clients.
@@ -137,34 +146,34 @@ struct WireBatch<'a> {
 /// Unknown members are refused: a misspelt condition must not become an unconditional write.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct WireWrite<'a> {
+pub(crate) struct WireWrite<'a> {
     #[serde(borrow)]
-    op: Cow<'a, str>,
+    pub(crate) op: Cow<'a, str>,
     #[serde(borrow)]
-    path: Cow<'a, str>,
-    ttl: Option<u64>,
-    if_match: Option<WireTags>,
-    if_none_match: Option<WireTags>,
+    pub(crate) path: Cow<'a, str>,
+    pub(crate) ttl: Option<u64>,
+    pub(crate) if_match: Option<WireTags>,
+    pub(crate) if_none_match: Option<WireTags>,
     #[serde(borrow)]
-    content_type: Option<Cow<'a, str>>,
-    metadata: Option<WireMetadata>,
+    pub(crate) content_type: Option<Cow<'a, str>>,
+    pub(crate) metadata: Option<WireMetadata>,
+    #[serde(borrow, default, deserialize_with = "any")]
+    pub(crate) value: Option<&'a RawValue>,
     #[serde(borrow)]
-    value: Option<&'a RawValue>,
+    pub(crate) text: Option<Cow<'a, str>>,
     #[serde(borrow)]
-    text: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    base64: Option<Cow<'a, str>>,
+    pub(crate) base64: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum WireTags {
+pub(crate) enum WireTags {
     One(String),
     List(Vec<String>),
 }
 
 impl WireWrite<'_> {
-    fn into_write(mut self) -> Result<Write, DecodeError> {
+    pub(crate) fn into_write(mut self) -> Result<Write, DecodeError> {
         let path = Topic::new(&self.path).map_err(|_| DecodeError::Invalid("path"))?;
         let if_match = self.if_match.take().map(|tags| tags.into_tags("ifMatch")).transpose()?;
         let if_none_match =
@@ -179,7 +188,7 @@ impl WireWrite<'_> {
                 let implied = self.value.is_some().then_some("application/json");
                 Operation::Put(self.into_representation(implied)?)
             }
-            "patch" => Operation::Patch(self.into_representation(Some("application/merge-patch+json"))?),
+            "patch" => Operation::Patch(self.into_representation(Some(MERGE_PATCH))?),
             _ => return Err(DecodeError::Invalid("op")),
         };
         Ok(Write { path, operation, ttl_s, if_match, if_none_match })

@@ -10,7 +10,7 @@ use dovetail_model::{
     Change, DeleteCause, Epoch, Event, Metadata, Qos, Representation, Resource, Revision, Tombstone, Topic,
     UnixMillis,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::{payload, time};
@@ -144,7 +144,7 @@ pub(crate) struct Wire<'a> {
     #[serde(borrow)]
     content_type: Option<Cow<'a, str>>,
     metadata: Option<WireMetadata>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "any")]
     value: Option<&'a RawValue>,
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
@@ -152,6 +152,11 @@ pub(crate) struct Wire<'a> {
     base64: Option<Cow<'a, str>>,
     #[serde(borrow)]
     changes: Option<Vec<Wire<'a>>>,
+}
+
+/// A value that is there, be it `null`.
+pub(crate) fn any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]

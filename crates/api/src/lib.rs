@@ -32,9 +32,11 @@
 //! whitespace around it is put on one line, because a frame is always one line.
 //!
 //! Modules: [`encode`] and [`decode`] (frames and entries), [`document`] (collection and catch-up),
-//! [`names`] (paths and topics), [`batch`], [`problem`] (RFC 9457), [`sse`] (event streams), [`time`] (RFC 3339).
+//! [`names`] (paths and topics), [`batch`], [`calls`] (requests by name), [`problem`] (RFC 9457), [`sse`] (event
+//! streams), [`time`] (RFC 3339).
 
 pub mod batch;
+pub mod calls;
 pub mod decode;
 pub mod document;
 pub mod encode;
@@ -49,6 +51,10 @@ pub mod time;
 pub const JSON: &str = "application/json";
 /// The media type of a stream of frames, one a line.
 pub const NDJSON: &str = "application/x-ndjson";
+/// The media type of a merge patch (RFC 7396).
+pub const MERGE_PATCH: &str = "application/merge-patch+json";
+/// The media type of a JSON patch (RFC 6902).
+pub const JSON_PATCH: &str = "application/json-patch+json";
 /// The media type of an event stream.
 pub const EVENT_STREAM: &str = "text/event-stream";
 

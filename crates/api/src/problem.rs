@@ -133,12 +133,14 @@ pub struct Problem {
     pub rev: Option<Revision>,
     /// Which write of a batch it is about, counted from 0.
     pub index: Option<usize>,
+    /// When to try again, in milliseconds from now.
+    pub retry_after_ms: Option<u64>,
 }
 
 impl Problem {
     /// A problem with nothing but its type and a detail.
     pub fn new(kind: ProblemType, detail: impl Into<Box<str>>) -> Self {
-        Self { kind, detail: detail.into(), current: None, rev: None, index: None }
+        Self { kind, detail: detail.into(), current: None, rev: None, index: None, retry_after_ms: None }
     }
 
     /// Appends the document.
@@ -160,6 +162,9 @@ impl Problem {
         if let Some(index) = self.index {
             out.extend_from_slice(format!(",\"index\":{index}").as_bytes());
         }
+        if let Some(delay_ms) = self.retry_after_ms {
+            out.extend_from_slice(format!(",\"retryAfterMs\":{delay_ms}").as_bytes());
+        }
         out.push(b'}');
     }
 
@@ -180,6 +185,8 @@ impl Problem {
             #[serde(borrow)]
             rev: Option<Cow<'a, str>>,
             index: Option<usize>,
+            #[serde(rename = "retryAfterMs")]
+            retry_after_ms: Option<u64>,
         }
         let wire: WireProblem<'_> = serde_json::from_slice(text)?;
         let token = |text: Option<Cow<'_, str>>, member| match text {
@@ -193,6 +200,7 @@ impl Problem {
             current: token(wire.current, "current")?,
             rev: token(wire.rev, "rev")?,
             index: wire.index,
+            retry_after_ms: wire.retry_after_ms,
         })
     }
 }

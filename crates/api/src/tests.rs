@@ -274,7 +274,13 @@ fn answers_and_problems_come_back() {
 
     for &kind in ProblemType::ALL {
         let bare = Problem::new(kind, "because \"so\"");
-        let full = Problem { current: Some(rev), rev: Some(rev), index: Some(3), ..bare.clone() };
+        let full = Problem {
+            current: Some(rev),
+            rev: Some(rev),
+            index: Some(3),
+            retry_after_ms: Some(250),
+            ..bare.clone()
+        };
         for problem in [bare, full] {
             let mut text = Vec::new();
             problem.encode(&mut text);

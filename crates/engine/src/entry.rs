@@ -16,9 +16,11 @@ pub enum Form {
     Mqtt5,
     /// The JSON of the change, for SSE, WebSocket and NDJSON.
     Json,
+    /// The same in `MessagePack`, for SignalR.
+    MessagePack,
 }
 
-const FORMS: usize = 3;
+const FORMS: usize = 4;
 
 /// The encoded forms of one change, each made at most once.
 #[derive(Debug, Default)]

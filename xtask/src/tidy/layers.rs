@@ -7,7 +7,7 @@ use super::tree::Tree;
 const ADR: &str = "docs/adr/0001-layers.md";
 
 /// What our crates are called, and on which floor of the house they stand.
-const LAYERS: [(&str, u8); 18] = [
+const LAYERS: [(&str, u8); 21] = [
     ("dovetail-model", 1),
     ("dovetail-mqtt-proto", 2),
     ("dovetail-signalr-proto", 2),
@@ -18,12 +18,15 @@ const LAYERS: [(&str, u8); 18] = [
     ("dovetail-journal", 3),
     ("dovetail-engine", 4),
     ("dovetail-net", 4),
-    ("dovetail-door-http", 5),
-    ("dovetail-door-mqtt", 5),
-    ("dovetail-gateway", 5),
-    ("dovetail-client", 5),
-    ("dovetail-cli", 6),
-    ("dovetail-server", 7),
+    ("dovetail-calls", 5),
+    ("dovetail-door-http", 6),
+    ("dovetail-door-mqtt", 6),
+    ("dovetail-door-ws", 6),
+    ("dovetail-door-signalr", 6),
+    ("dovetail-gateway", 6),
+    ("dovetail-client", 6),
+    ("dovetail-cli", 7),
+    ("dovetail-server", 8),
     // Outside the house, looking at all of it.
     ("dovetail-tests", 9),
     ("dovetail-bench", 9),
@@ -134,7 +137,7 @@ mod tests {
         );
         let sideways =
             messages("dovetail-door-http", "[dev-dependencies]\ndovetail-door-mqtt = { path = \"..\" }\n");
-        assert!(sideways[0].contains("dovetail-door-http (layer 5) -> dovetail-door-mqtt (layer 5)"));
+        assert!(sideways[0].contains("dovetail-door-http (layer 6) -> dovetail-door-mqtt (layer 6)"));
         let hidden = messages(
             "dovetail-tree",
             "[target.'cfg(unix)'.dependencies]\ndovetail-routes.workspace = true\n",
