@@ -273,7 +273,7 @@ impl Method {
             if is_elsewhere {
                 return Err(CallError::Twice("value"));
             }
-            once(&mut members.value, json(value)?, "value")?;
+            once(&mut members.value, Some(json(value)?), "value")?;
         }
         self.ask(members)
     }

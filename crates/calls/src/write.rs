@@ -142,7 +142,7 @@ pub fn effect(effect: Effect) -> &'static str {
 }
 
 /// What a write was asked to do, as a word of the contract.
-pub(crate) fn word(operation: &Op) -> &'static str {
+pub fn word(operation: &Op) -> &'static str {
     match operation {
         Op::Put(_) => "put",
         Op::Patch(_) => "patch",

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use dovetail_api::document::CollectionWriter;
 use dovetail_api::{JSON, NDJSON, encode, names};
+use dovetail_calls::pages::{LOOK_AT, Page};
 use dovetail_engine::{Read, View};
 use dovetail_model::{Filter, Revision, Topic};
 use http::{HeaderValue, Response, StatusCode, header};
@@ -15,14 +16,12 @@ use crate::conditions::{Conditions, Tags, Verdict};
 use crate::negotiate::{Wanted, wanted};
 use crate::payload::{Chunks, Payload};
 use crate::problem::{Answer, Failure};
-use crate::query::{Page, Query};
+use crate::query::Query;
 use crate::read::{read, validators};
 use crate::{headers, own, since, sse};
 
 /// Bytes after which a chunk of a document is sent.
 const CHUNK_BYTES: usize = 32 << 10;
-/// Changes that are looked at to find out whether a collection changed after a revision.
-const LOOK_AT: usize = 10_000;
 
 /// Answers with the collection, or with what the query and `Accept` ask for instead. `stands_for`
 /// is the resource that was asked for, where the collection is given in its place.
@@ -45,7 +44,7 @@ pub(crate) async fn answer(
     let view = Arc::new(read(call, Read::Select(filter.clone())).await?);
     let (view, at) = match &query.page {
         None => (Arc::clone(&view), view.revision()),
-        Some(page) => (pinned(call, view, &filter, page.at)?, page.at),
+        Some(page) => (call.door.shared.pages.pinned(view, &filter, page.at, call.principal)?, page.at),
     };
     let form = if wanted == Wanted::Ndjson { Form::Ndjson } else { Form::Json };
     if let Some(unchanged) = not_modified(call, &view, form)? {
@@ -103,22 +102,6 @@ impl Form {
     }
 }
 
-/// The state that a page is read from: the one that is kept, or the current one if nothing that
-/// matches has changed since.
-fn pinned(call: &Call<'_>, now: Arc<View>, filter: &Filter, at: Revision) -> Answer<Arc<View>> {
-    if now.revision() == at {
-        return Ok(now);
-    }
-    if let Some(kept) = call.door.shared.pages.find(at, filter, call.principal) {
-        return Ok(kept);
-    }
-    if now.changed_since(at, LOOK_AT) == Some(false) {
-        return Ok(now);
-    }
-    let detail = format!("the state at {at} is no longer kept; begin again with the first page");
-    Err(Failure::position_gone(detail, now.revision()))
-}
-
 /// 304 where the client has the current state, 412 where a precondition fails.
 ///
 /// A collection has no state that a write could be made conditional on, so `If-Match` holds only
@@ -162,7 +145,7 @@ fn next_page(
     let mut beyond = view.select(after).skip(limit - 1);
     let last = beyond.next()?;
     beyond.next()?;
-    let page = Page::text(at, &last.topic);
+    let page = Page { at, after: last.topic.clone() }.to_string();
     Some(format!("{}?limit={limit}&page={}", path?, utf8_percent_encode(&page, NON_ALPHANUMERIC)))
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::UNIX_EPOCH;
 
+use dovetail_api::batch;
+use dovetail_calls::write::precondition;
 use dovetail_engine::Precondition;
 use dovetail_model::{Resource, Revision};
 use http::{HeaderMap, HeaderName, header};
@@ -121,36 +123,21 @@ impl Conditions {
                 _ => Err(Failure::precondition_failed(path, current.map(|state| state.revision))),
             };
         }
-        combined(self.matching.as_ref(), self.none_matching.as_ref()).ok_or_else(|| {
+        // Of tags that have to match, only strong ones can; of those that must not, all count (§13.1.1, §13.1.2).
+        let matching = self.matching.as_ref().map(|tags| tags.said(strong));
+        let none_matching = self.none_matching.as_ref().map(|tags| tags.said(any));
+        precondition(matching.as_ref(), none_matching.as_ref()).ok_or_else(|| {
             Failure::bad_request("`If-Match: *` cannot be combined with a list in If-None-Match")
         })
     }
 }
 
-/// The precondition that two lists come to together; `None` for `If-Match: *` with a list of tags
-/// that must not match, which the engine has no word for.
-pub(crate) fn combined(if_match: Option<&Tags>, if_none_match: Option<&Tags>) -> Option<Precondition> {
-    Some(match (if_match, if_none_match) {
-        (None, None) => Precondition::None,
-        (Some(Tags::Any), None) => Precondition::Exists,
-        (None, Some(Tags::Any)) => Precondition::Absent,
-        (Some(Tags::List(list)), None) => Precondition::AnyOf(strong(list).collect()),
-        (None, Some(Tags::List(list))) => Precondition::NoneOf(any(list).collect()),
-        // Nothing both exists and does not.
-        (Some(_), Some(Tags::Any)) => Precondition::AnyOf(Vec::new()),
-        (Some(Tags::List(list)), Some(Tags::List(but))) => Precondition::AnyOf(
-            strong(list).filter(|revision| any(but).all(|excluded| excluded != *revision)).collect(),
-        ),
-        (Some(Tags::Any), Some(Tags::List(_))) => return None,
-    })
+fn strong(tag: &Tag) -> Option<Revision> {
+    tag.revision.filter(|_| !tag.is_weak)
 }
 
-fn strong(list: &[Tag]) -> impl Iterator<Item = Revision> {
-    list.iter().filter(|tag| !tag.is_weak).filter_map(|tag| tag.revision)
-}
-
-fn any(list: &[Tag]) -> impl Iterator<Item = Revision> {
-    list.iter().filter_map(|tag| tag.revision)
+fn any(tag: &Tag) -> Option<Revision> {
+    tag.revision
 }
 
 impl Tags {
@@ -160,30 +147,32 @@ impl Tags {
             Self::Any => &[],
             Self::List(list) => list.as_slice(),
         };
-        any(list)
+        list.iter().filter_map(any)
+    }
+
+    /// The same as a batch says it: without quotes, and with the revisions that `of` gives.
+    fn said(&self, of: impl Fn(&Tag) -> Option<Revision>) -> batch::Tags {
+        match self {
+            Self::Any => batch::Tags::Any,
+            Self::List(list) => batch::Tags::List(list.iter().filter_map(of).collect()),
+        }
     }
 
     fn match_strongly(&self, current: Option<State>) -> bool {
         match self {
             Self::Any => current.is_some(),
-            Self::List(list) => current.is_some_and(|state| strong(list).any(|tag| tag == state.revision)),
+            Self::List(list) => {
+                current.is_some_and(|state| list.iter().filter_map(strong).any(|tag| tag == state.revision))
+            }
         }
     }
 
     fn match_weakly(&self, current: Option<State>) -> bool {
         match self {
             Self::Any => current.is_some(),
-            Self::List(list) => current.is_some_and(|state| any(list).any(|tag| tag == state.revision)),
-        }
-    }
-}
-
-impl From<&dovetail_api::batch::Tags> for Tags {
-    fn from(tags: &dovetail_api::batch::Tags) -> Self {
-        let tag = |revision: &Revision| Tag { is_weak: false, revision: Some(*revision) };
-        match tags {
-            dovetail_api::batch::Tags::Any => Self::Any,
-            dovetail_api::batch::Tags::List(list) => Self::List(list.iter().map(tag).collect()),
+            Self::List(list) => {
+                current.is_some_and(|state| list.iter().filter_map(any).any(|tag| tag == state.revision))
+            }
         }
     }
 }

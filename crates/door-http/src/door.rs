@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use dovetail_calls::pages::Pages;
 use dovetail_engine::{Engine, Shard};
 use dovetail_model::limits;
 use dovetail_net::Draining;
 
 use crate::origins::Origins;
-use crate::pages::Pages;
 
 /// What may be set of the HTTP door. The default is [`limits`].
 #[derive(Clone, Debug)]

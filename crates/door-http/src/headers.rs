@@ -14,9 +14,6 @@ pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempote
 pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 pub(crate) const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
-pub(crate) const MERGE_PATCH: &str = "application/merge-patch+json";
-pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
-
 /// The revision, as `Dovetail-Revision` carries it.
 pub(crate) fn revision(revision: Revision) -> HeaderValue {
     written(|text| {

@@ -10,9 +10,9 @@
 //!   (event streams write to the socket themselves), `upgrade` with `origins` (to WebSocket)
 //! * a request: `route` (which of the following), `call` (what they see of it), `query`, `fields`,
 //!   `negotiate`, `conditions`, `body`
-//! * reading: `get`, `collection` with `pages`, `since`, `sse` with `read` (what they share)
+//! * reading: `get`, `collection`, `since`, `sse` with `read` (what they share)
 //! * writing: `put`, `patch`, `delete`, `post` with `write` (what they share), `batch`, `publish`
-//! * the answer: `payload`, `sending`, `headers`, `problem` (the one table from errors to status codes)
+//! * the answer: `payload`, `sending`, `headers`, `problem` (what is HTTP of a failure)
 //! * the server's own pages: `own`
 
 mod activity;
@@ -30,7 +30,6 @@ mod headers;
 mod negotiate;
 mod origins;
 mod own;
-mod pages;
 mod patch;
 mod payload;
 mod post;

@@ -1,11 +1,13 @@
-//! Failures, and the one table from errors to status codes.
+//! Failures, and what is HTTP of them: status and header fields. What they say is told by the table that all doors
+//! share ([`Refusal`]).
 
 use dovetail_api::batch::BatchError;
 use dovetail_api::names::NameError;
 use dovetail_api::problem::{PROBLEM_JSON, Problem, ProblemType};
 use dovetail_auth::Denied;
-use dovetail_engine::{ChangesError, ResetReason, WriteError};
-use dovetail_model::{Revision, Topic};
+use dovetail_calls::Refusal;
+use dovetail_engine::{ChangesError, WriteError};
+use dovetail_model::Revision;
 use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::headers;
@@ -21,7 +23,6 @@ pub(crate) struct Failure(Box<Parts>);
 #[derive(Debug)]
 struct Parts {
     problem: Problem,
-    retry_after_s: Option<u64>,
     allow: Option<&'static str>,
     accept_patch: bool,
     websocket_version: Option<&'static str>,
@@ -31,26 +32,27 @@ struct Parts {
 
 impl Failure {
     pub(crate) fn new(kind: ProblemType, detail: impl Into<Box<str>>) -> Self {
-        Self(Box::new(Parts {
-            problem: Problem::new(kind, detail),
-            retry_after_s: None,
-            allow: None,
-            accept_patch: false,
-            websocket_version: None,
-            close: false,
-        }))
+        Refusal::new(kind, detail).into()
     }
 
     pub(crate) fn bad_request(detail: impl Into<Box<str>>) -> Self {
-        Self::new(ProblemType::BadRequest, detail)
+        Refusal::bad_request(detail).into()
     }
 
     pub(crate) fn invalid_revision(detail: impl Into<Box<str>>) -> Self {
-        Self::new(ProblemType::InvalidRevision, detail)
+        Refusal::invalid_revision(detail).into()
     }
 
     pub(crate) fn not_found(path: &str, head: Revision) -> Self {
-        Self::new(ProblemType::NotFound, format!("nothing is stored under `{path}`")).at(head)
+        Refusal::not_found(path, head).into()
+    }
+
+    pub(crate) fn precondition_failed(path: &str, current: Option<Revision>) -> Self {
+        Refusal::precondition_failed(path, current).into()
+    }
+
+    pub(crate) fn position_gone(detail: impl Into<Box<str>>, head: Revision) -> Self {
+        Refusal::position_gone(detail, head).into()
     }
 
     pub(crate) fn method_not_allowed(allow: &'static str) -> Self {
@@ -60,27 +62,8 @@ impl Failure {
         failure
     }
 
-    pub(crate) fn precondition_failed(path: &str, current: Option<Revision>) -> Self {
-        let detail = match current {
-            Some(current) => format!("`{path}` was last changed by {current}"),
-            None => format!("`{path}` does not exist"),
-        };
-        let mut failure = Self::new(ProblemType::PreconditionFailed, detail);
-        failure.0.problem.current = current;
-        failure
-    }
-
-    pub(crate) fn position_gone(detail: impl Into<Box<str>>, head: Revision) -> Self {
-        Self::new(ProblemType::PositionGone, detail).at(head)
-    }
-
     pub(crate) fn unsupported_patch(got: &str) -> Self {
-        let detail = if got.is_empty() {
-            "a patch needs a content type".to_owned()
-        } else {
-            format!("`{got}` is not a patch format of this server")
-        };
-        let mut failure = Self::new(ProblemType::UnsupportedMediaType, detail);
+        let mut failure = Self::from(Refusal::unsupported_patch(got));
         failure.0.accept_patch = true;
         failure
     }
@@ -100,7 +83,7 @@ impl Failure {
 
     /// Says when to try again.
     pub(crate) fn retry_after_s(mut self, seconds: u64) -> Self {
-        self.0.retry_after_s = Some(seconds.max(1));
+        self.0.problem.retry_after_ms = Some(seconds.max(1) * 1_000);
         self
     }
 
@@ -110,23 +93,8 @@ impl Failure {
         self
     }
 
-    /// Says which write of a batch it is about.
-    pub(crate) fn in_batch(mut self, topics: &[Topic], error: &WriteError) -> Self {
-        let (WriteError::PreconditionFailed { topic: about, .. }
-        | WriteError::MalformedPatch { topic: about, .. }
-        | WriteError::PatchConflict { topic: about, .. }
-        | WriteError::TooLarge { topic: about, .. }
-        | WriteError::NotFound(about)
-        | WriteError::Empty(about)) = error
-        else {
-            return self;
-        };
-        self.0.problem.index = topics.iter().position(|topic| topic == about);
-        self
-    }
-
     pub(crate) fn into_response(self) -> Response<Payload> {
-        let Parts { problem, retry_after_s, allow, accept_patch, websocket_version, close } = *self.0;
+        let Parts { problem, allow, accept_patch, websocket_version, close } = *self.0;
         let mut text = Vec::with_capacity(256);
         problem.encode(&mut text);
         let mut response = Response::new(Payload::Whole(text.into()));
@@ -138,7 +106,9 @@ impl Failure {
         if let Some(head) = problem.rev {
             fields.insert(headers::REVISION, headers::revision(head));
         }
-        if let Some(seconds) = retry_after_s {
+        if let Some(delay_ms) = problem.retry_after_ms {
+            // The field has whole seconds (RFC 9110 §10.2.3).
+            let seconds = delay_ms.div_ceil(1_000).max(1);
             fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(allow) = allow {
@@ -160,71 +130,28 @@ impl Failure {
     }
 }
 
-impl From<NameError> for Failure {
-    fn from(error: NameError) -> Self {
-        Self::new(ProblemType::InvalidName, error.to_string())
-    }
-}
-
-impl From<Denied> for Failure {
-    fn from(denied: Denied) -> Self {
-        let kind = match &denied {
-            Denied::Reserved(_) => ProblemType::ReservedName,
-            Denied::NotPermitted { .. } => ProblemType::Forbidden,
-        };
-        Self::new(kind, denied.to_string())
-    }
-}
-
-impl From<WriteError> for Failure {
-    fn from(error: WriteError) -> Self {
-        let detail = error.to_string();
-        match error {
-            WriteError::PreconditionFailed { topic, current } => {
-                Self::precondition_failed(topic.as_str(), current)
+/// What is not about HTTP is told by the table that all doors share.
+macro_rules! from {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Refusal::from(error).into()
             }
-            WriteError::KeyReused => Self::new(ProblemType::IdempotencyKeyReused, detail),
-            WriteError::MalformedPatch { .. } => Self::bad_request(detail),
-            WriteError::PatchConflict { .. } => Self::new(ProblemType::Conflict, detail),
-            WriteError::NotFound(_) => Self::new(ProblemType::NotFound, detail),
-            WriteError::Empty(_) => Self::new(ProblemType::EmptyRepresentation, detail),
-            WriteError::TooLarge { .. } => Self::new(ProblemType::TooLarge, detail),
-            WriteError::Malformed { .. } => Self::new(ProblemType::Unprocessable, detail),
-            WriteError::Overloaded { retry_after } => Self::new(ProblemType::Overloaded, detail)
-                .retry_after_s(retry_after.as_millis().div_ceil(1_000) as u64),
-            WriteError::DiskFull => Self::new(ProblemType::InsufficientStorage, detail),
-            WriteError::ReadOnly(_) => Self::new(ProblemType::ReadOnly, detail),
-            WriteError::Stopping => Self::new(ProblemType::ShuttingDown, detail).retry_after_s(1),
-            WriteError::Unknown(_) => Self::new(ProblemType::OutcomeUnknown, detail),
-        }
-    }
+        })+
+    };
 }
 
-impl From<ChangesError> for Failure {
-    fn from(error: ChangesError) -> Self {
-        match error {
-            ChangesError::Gone { reason, head } => {
-                let why = match reason {
-                    ResetReason::OtherEpoch => "the position belongs to another history",
-                    ResetReason::TooOld => "the position is older than what is remembered",
-                    ResetReason::InTheFuture => "the position has not happened in this history",
-                };
-                Self::position_gone(format!("{why}; read the state again and continue from there"), head)
-            }
-            ChangesError::Failed => Self::new(ProblemType::Internal, error.to_string()),
-        }
-    }
-}
+from!(NameError, Denied, WriteError, ChangesError, BatchError);
 
-impl From<BatchError> for Failure {
-    fn from(error: BatchError) -> Self {
-        match error {
-            BatchError::Document(source) => Self::bad_request(format!("the body is not a batch: {source}")),
-            BatchError::Write { index, source } => {
-                let mut failure = Self::bad_request(format!("write {index} of the batch: {source}"));
-                failure.0.problem.index = Some(index);
-                failure
-            }
-        }
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let problem = refusal.into_problem();
+        Self(Box::new(Parts {
+            problem,
+            allow: None,
+            accept_patch: false,
+            websocket_version: None,
+            close: false,
+        }))
     }
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dovetail_model::{Revision, Topic, limits};
+use dovetail_calls::pages::Page;
+use dovetail_model::{Revision, limits};
 use percent_encoding::percent_decode_str;
 
 use crate::problem::{Answer, Failure};
@@ -20,15 +21,6 @@ pub(crate) struct Query {
     pub(crate) wait: Option<Duration>,
     pub(crate) limit: Option<usize>,
     pub(crate) page: Option<Page>,
-}
-
-/// Where a page of a collection starts.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Page {
-    /// The revision that all pages are read at.
-    pub(crate) at: Revision,
-    /// The last resource of the page before.
-    pub(crate) after: Topic,
 }
 
 impl Query {
@@ -80,24 +72,12 @@ impl Query {
                 self.limit = Some(limit.ok_or_else(|| wrong("a number above 0"))?);
             }
             "page" => {
-                let page = Page::parse(value).ok_or_else(|| wrong("not one that this server gave"))?;
+                let page = value.parse().map_err(|_| wrong("not one that this server gave"))?;
                 self.page = Some(page);
             }
             _ => {}
         }
         Ok(())
-    }
-}
-
-impl Page {
-    /// The value of the parameter `page`, before percent-encoding: the revision, `/`, the topic.
-    pub(crate) fn text(at: Revision, after: &Topic) -> String {
-        format!("{at}/{after}")
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (at, after) = text.split_once('/')?;
-        Some(Self { at: at.parse().ok()?, after: Topic::new(after).ok()? })
     }
 }
 

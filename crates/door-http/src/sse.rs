@@ -6,11 +6,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use dovetail_api::EVENT_STREAM;
-use dovetail_api::encode::{self, ChangeFrame};
+use dovetail_api::encode;
 use dovetail_api::sse::{self, Position, name};
-use dovetail_engine::{
-    Delivery, EndReason, Events, FeedId, Form, Item, Mode, ResetReason, Start, Subscribe, Subscriber,
-};
+use dovetail_calls::frame;
+use dovetail_engine::{Events, FeedId, Item, Mode, Start, Subscribe, Subscriber};
 use dovetail_model::{Epoch, Filter};
 use http::{HeaderValue, Response, header};
 use tokio::time::{Instant, Sleep};
@@ -133,41 +132,9 @@ impl Chunks for Stream {
 
 impl Stream {
     fn say(&mut self, out: &mut Vec<u8>, item: &Item) {
-        match item {
-            Item::BaselineBegin(rev) => {
-                sse::event(out, name::BASELINE, Position::Unchanged, |out| encode::baseline_begin(out, *rev));
-            }
-            Item::Resource(resource) => {
-                let epoch = self.epoch;
-                sse::event(out, name::ITEM, Position::Unchanged, |out| encode::item(out, epoch, resource));
-            }
-            Item::BaselineEnd(rev) => {
-                sse::event(out, name::SYNC, Position::At(*rev), |out| encode::baseline_end(out, *rev));
-            }
-            Item::Change(delivery) => {
-                sse::event(out, name::CHANGE, Position::At(delivery.rev), |out| change(out, delivery));
-            }
-            Item::Progress { after, rev } => {
-                let (after, rev) = (*after, *rev);
-                sse::event(out, name::PROGRESS, Position::At(rev), |out| encode::progress(out, after, rev));
-            }
-            Item::Reset { reason, head } => {
-                let reason = match reason {
-                    ResetReason::OtherEpoch => "epoch",
-                    ResetReason::TooOld => "expired",
-                    ResetReason::InTheFuture => "future",
-                };
-                sse::event(out, name::RESET, Position::None, |out| encode::reset(out, *head, reason));
-            }
-            Item::End(reason) => self.end(
-                out,
-                match reason {
-                    EndReason::TooSlow => "too-slow",
-                    EndReason::Revoked => "revoked",
-                    EndReason::JournalFailed => "failed",
-                },
-            ),
-        }
+        let (name, position) = frame::kind(item);
+        sse::event(out, name, position, |out| frame::write(out, item, self.epoch));
+        self.is_done |= matches!(item, Item::End(_));
     }
 
     /// The last event. The position stays: whoever comes back goes on from there.
@@ -198,24 +165,4 @@ impl Drop for Stream {
     fn drop(&mut self) {
         self.tally.stream_closed();
     }
-}
-
-/// Appends a `change` frame. The JSON of a live change is made once for all feeds that tell it.
-fn change(out: &mut Vec<u8>, delivery: &Delivery) {
-    let mut frame = ChangeFrame::begin(out, delivery.after, delivery.rev);
-    let number = delivery.rev.number;
-    for (change, forms) in delivery.changes_with_forms() {
-        match forms {
-            Some(forms) => {
-                let entry = forms.get(Form::Json, || {
-                    let mut entry = Vec::new();
-                    encode::entry(&mut entry, delivery.rev.epoch, number, change);
-                    entry.into()
-                });
-                frame.encoded(out, entry);
-            }
-            None => frame.entry(out, number, change),
-        }
-    }
-    frame.end(out);
 }

@@ -77,10 +77,6 @@ pub(crate) fn idempotency_key(call: &Call<'_>, body: &[u8]) -> Answer<Option<Ide
     let Some(text) = fields::text(&call.head.headers, &headers::IDEMPOTENCY_KEY)? else { return Ok(None) };
     // The field is a string in quotes; a bare one is what many clients send.
     let key = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text);
-    if key.is_empty() || key.len() > limits::IDEMPOTENCY_KEY_BYTES {
-        let detail = format!("an idempotency key has 1 to {} bytes", limits::IDEMPOTENCY_KEY_BYTES);
-        return Err(Failure::bad_request(detail));
-    }
     let mut print =
         Fingerprint::new().field(call.head.method.as_str().as_bytes()).field(call.head.uri.path().as_bytes());
     let said =
@@ -90,7 +86,7 @@ pub(crate) fn idempotency_key(call: &Call<'_>, body: &[u8]) -> Answer<Option<Ide
             print = print.field(name.as_str().as_bytes()).field(value.as_bytes());
         }
     }
-    Ok(Some(IdempotencyKey { key: key.into(), fingerprint: print.field(body).finish() }))
+    Ok(Some(dovetail_calls::write::idempotency_key(key, print.field(body).finish())?))
 }
 
 /// A write of one operation.

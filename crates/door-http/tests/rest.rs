@@ -344,9 +344,11 @@ fn a_batch_that_is_none_is_refused_whole() {
         let own = r#"{"writes":[{"op":"put","path":"$SYS/a","value":1}]}"#;
         assert_eq!(refused(own, ReservedName).await, (None, 0));
         let patch = r#"{"writes":[{"op":"patch","path":"a","value":1,"contentType":"text/plain"}]}"#;
-        assert_eq!(refused(patch, UnsupportedMediaType).await, (None, 0));
+        assert_eq!(refused(patch, UnsupportedMediaType).await, (Some(0), 0));
+        let patch = r#"{"writes":[{"op":"delete","path":"a"},{"op":"patch","path":"b","value":1,"ttl":5}]}"#;
+        assert_eq!(refused(patch, BadRequest).await, (Some(1), 0));
         let life = r#"{"writes":[{"op":"put","path":"a","value":1,"ttl":0}]}"#;
-        assert_eq!(refused(life, BadRequest).await, (None, 0));
+        assert_eq!(refused(life, BadRequest).await, (Some(0), 0));
         let untyped = world.call("POST", "/-/batch", &[], "{}").await;
         untyped.problem(UnsupportedMediaType);
         world.call("POST", "/-/publish/a/%23", &[], "x").await.problem(InvalidName);
