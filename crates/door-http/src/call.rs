@@ -7,6 +7,7 @@ use http::Method;
 use http::request::Parts;
 
 use crate::door::Inner;
+use crate::mount::{self, Mount};
 use crate::problem::Answer;
 
 /// A request on its way through the stages.
@@ -21,6 +22,13 @@ impl Call<'_> {
     /// Asks the policy.
     pub(crate) fn authorize<T: Ask>(&self, ask: T) -> Answer<Authorized<T>> {
         Ok(self.door.shard.policy().authorize(self.principal, ask)?)
+    }
+
+    /// The mounted page, if the request is for it or below it, and the part of the path below it.
+    pub(crate) fn mounted(&self) -> Option<(&dyn Mount, &str)> {
+        let mount = self.door.mount.as_deref()?;
+        let page = self.head.uri.path().strip_prefix("/-/")?;
+        Some((mount, mount::below(mount, page)?))
     }
 
     pub(crate) fn is_head(&self) -> bool {

@@ -11,6 +11,7 @@ use dovetail_engine::{Engine, Shard};
 use dovetail_model::limits;
 use dovetail_net::Draining;
 
+use crate::mount::Mount;
 use crate::origins::Origins;
 
 /// What may be set of the HTTP door. The default is [`limits`].
@@ -33,7 +34,7 @@ pub struct Settings {
     /// Subprotocols of WebSocket that somebody serves, the preferred ones first; connections that speak them are given back
     /// ([`crate::Upgraded`]).
     pub subprotocols: &'static [&'static str],
-    /// Which pages may open a WebSocket.
+    /// Which web pages of other hosts may use the server.
     pub origins: Origins,
 }
 
@@ -92,6 +93,7 @@ pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) draining: Draining,
     pub(crate) tally: Arc<Tally>,
+    pub(crate) mount: Option<Rc<dyn Mount>>,
 }
 
 impl Shared {
@@ -131,9 +133,19 @@ impl Door {
     /// The door of the shard that `shard` is the engine's handle of. Its event streams end when
     /// draining begins.
     pub fn new(shard: Shard, shared: Arc<Shared>, draining: Draining) -> Self {
+        Self::mounting(shard, shared, draining, None)
+    }
+
+    /// As [`Door::new`], and one of its pages is answered by another door.
+    pub fn mounting(
+        shard: Shard,
+        shared: Arc<Shared>,
+        draining: Draining,
+        mount: Option<Rc<dyn Mount>>,
+    ) -> Self {
         let tally = Arc::new(Tally::default());
         shared.requests.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
-        Self(Rc::new(Inner { shard, shared, draining, tally }))
+        Self(Rc::new(Inner { shard, shared, draining, tally, mount }))
     }
 }
 

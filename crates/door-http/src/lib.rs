@@ -7,13 +7,14 @@
 //! Files by role:
 //!
 //! * a connection: `serve` (limits, draining), `deadlines`, `activity` (what they look at), `takeover`
-//!   (event streams write to the socket themselves), `upgrade` with `origins` (to WebSocket)
+//!   (event streams write to the socket themselves), `upgrade` (to WebSocket)
 //! * a request: `route` (which of the following), `call` (what they see of it), `query`, `fields`,
 //!   `negotiate`, `conditions`, `body`
 //! * reading: `get`, `collection`, `since`, `sse` with `read` (what they share)
 //! * writing: `put`, `patch`, `delete`, `post` with `write` (what they share), `batch`, `publish`
 //! * the answer: `payload`, `sending`, `headers`, `problem` (what is HTTP of a failure)
-//! * the server's own pages: `own`
+//! * the server's own pages: `own`, and `mount` for one that another door answers
+//! * web pages of other hosts: `origins` (which), `cors` (what they are told)
 
 mod activity;
 mod batch;
@@ -21,12 +22,14 @@ mod body;
 mod call;
 mod collection;
 mod conditions;
+mod cors;
 mod deadlines;
 mod delete;
 mod door;
 mod fields;
 mod get;
 mod headers;
+mod mount;
 mod negotiate;
 mod origins;
 mod own;
@@ -48,5 +51,7 @@ mod upgrade;
 mod write;
 
 pub use door::{Door, Requests, Settings, Shared};
+pub use mount::{Answering, Mount, Reply};
 pub use origins::{OriginError, Origins};
+pub use payload::Chunks;
 pub use serve::Upgraded;

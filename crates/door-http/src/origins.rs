@@ -1,18 +1,19 @@
-//! Which web pages may open a WebSocket.
+//! Which web pages may use the server.
 //!
-//! A browser lets any page open a WebSocket to anywhere, and sends along what it knows of the user there; the server
-//! alone can refuse (RFC 6455 §10.2). Programs that are no browsers send no origin.
+//! A browser lets any page open a WebSocket to anywhere, or send a form, and sends along what it knows of the user
+//! there; the server alone can refuse (RFC 6455 §10.2). Programs that are no browsers send no origin.
 
 use std::net::IpAddr;
 
+use http::header;
+use http::request::Parts;
 use http::uri::{Authority, Uri};
-use http::{HeaderMap, header};
 
 use crate::fields;
 use crate::problem::{Answer, Failure};
 use dovetail_api::problem::ProblemType;
 
-/// Origins of web pages that may open a WebSocket, besides pages of the server's own host and, for clients on this
+/// Origins of web pages that may use the server, besides pages of the server's own host and, for clients on this
 /// machine, pages from this machine. The default is no more than those.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Origins {
@@ -50,18 +51,27 @@ impl Origins {
     }
 
     /// Refuses a request that comes from another page.
-    pub(crate) fn check(&self, headers: &HeaderMap, peer: IpAddr) -> Answer<()> {
-        let Some(text) = fields::text(headers, &header::ORIGIN)? else { return Ok(()) };
-        if self.is_any || Origin::parse(text).is_some_and(|origin| self.permit(&origin, headers, peer)) {
-            return Ok(());
+    ///
+    /// # Errors
+    /// 403 that names the origin.
+    pub(crate) fn check(&self, head: &Parts, peer: IpAddr) -> Answer<()> {
+        match fields::text(&head.headers, &header::ORIGIN)? {
+            Some(text) if !self.permits(text, head, peer) => {
+                let detail = format!("pages of `{text}` may not use this server");
+                Err(Failure::new(ProblemType::Forbidden, detail))
+            }
+            _ => Ok(()),
         }
-        let detail = format!("pages of `{text}` may not open a WebSocket here");
-        Err(Failure::new(ProblemType::Forbidden, detail))
     }
 
-    fn permit(&self, origin: &Origin, headers: &HeaderMap, peer: IpAddr) -> bool {
+    /// Whether a page of the origin that `text` is may send this request.
+    pub(crate) fn permits(&self, text: &str, head: &Parts, peer: IpAddr) -> bool {
+        self.is_any || Origin::parse(text).is_some_and(|origin| self.permit(&origin, head, peer))
+    }
+
+    fn permit(&self, origin: &Origin, head: &Parts, peer: IpAddr) -> bool {
         let is_local = || peer.to_canonical().is_loopback() && origin.is_loopback();
-        origin.is_of(headers) || is_local() || self.listed.contains(origin)
+        origin.is_of(head) || is_local() || self.listed.contains(origin)
     }
 }
 
@@ -78,9 +88,10 @@ impl Origin {
     }
 
     /// Whether it is the host that the request was sent to.
-    fn is_of(&self, headers: &HeaderMap) -> bool {
-        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-        host.is_some_and(|host| {
+    fn is_of(&self, head: &Parts) -> bool {
+        let said = || head.headers.get(header::HOST)?.to_str().ok()?.parse::<Authority>().ok();
+        // HTTP/2 says it in `:authority` (RFC 9113 §8.3.1).
+        head.uri.authority().cloned().or_else(said).is_some_and(|host| {
             let port = host.port_u16().or_else(|| usual_port(&self.scheme));
             host.host().eq_ignore_ascii_case(&self.host) && port == self.port
         })
@@ -106,13 +117,19 @@ fn usual_port(scheme: &str) -> Option<u16> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
     use super::*;
-    use http::HeaderValue;
+    use http::Request;
 
     fn permits(origins: &Origins, origin: &str, host: &str, peer: &str) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
-        headers.insert(header::ORIGIN, HeaderValue::from_str(origin).unwrap());
-        origins.check(&headers, peer.parse().unwrap()).is_ok()
+        let request = Request::get("/").header(header::HOST, host).header(header::ORIGIN, origin);
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        origins.check(&head, peer.parse().unwrap()).is_ok()
+    }
+
+    #[test]
+    fn the_host_of_http_2_is_its_authority() {
+        let request = Request::get("http://plant.example/").header(header::ORIGIN, "http://plant.example");
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        assert!(Origins::default().check(&head, "192.0.2.7".parse().unwrap()).is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Uri;
 
 /// What a response carries.
 pub(crate) enum Payload {
@@ -12,8 +13,16 @@ pub(crate) enum Payload {
     Stream(Box<dyn Chunks>),
     /// Made while it is sent, for as long as the client stays.
     Feed(Box<dyn Chunks>),
-    /// Not of HTTP any more: what follows the head is a WebSocket that speaks this subprotocol.
-    WebSocket(&'static str),
+    /// Not of HTTP any more: what follows the head is a WebSocket.
+    WebSocket(Box<Agreed>),
+}
+
+/// What a WebSocket is for.
+pub(crate) struct Agreed {
+    /// The subprotocol; empty at the mounted page.
+    pub(crate) subprotocol: &'static str,
+    /// The address that was asked for, if it is that of the mounted page.
+    pub(crate) mounted: Option<Uri>,
 }
 
 impl Payload {
@@ -24,7 +33,7 @@ impl Payload {
 }
 
 /// A body that is made while it is sent. Each chunk is one gathered write.
-pub(crate) trait Chunks {
+pub trait Chunks {
     /// The next chunk, which is never empty; `None` at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>>;
 }

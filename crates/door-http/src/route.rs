@@ -10,11 +10,12 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use crate::call::Call;
+use crate::cors::{self, Page};
 use crate::door::Inner;
 use crate::headers;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::{batch, collection, delete, get, own, patch, post, publish, put, upgrade};
+use crate::{batch, collection, delete, get, mount, own, patch, post, publish, put, upgrade};
 
 const RESOURCE_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, POST, OPTIONS";
 const COLLECTION_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -31,10 +32,16 @@ pub(crate) async fn answer(
 ) -> Response<Payload> {
     let (head, body) = request.into_parts();
     let call = Call { door, principal, peer, head: &head };
-    let mut response = match dispatch(&call, body).await {
-        Ok(response) => response,
-        Err(failure) => failure.into_response(),
+    let (page, checked) = match Page::of(&call) {
+        Ok(page) => (page, Ok(())),
+        Err(failure) => (Page::Foreign, Err(failure)),
     };
+    let answered = match checked {
+        Ok(()) => dispatch(&call, body).await,
+        Err(failure) => Err(failure),
+    };
+    let mut response = answered.unwrap_or_else(Failure::into_response);
+    page.mark(response.headers_mut());
     if call.is_head() {
         leave_out_body(&mut response);
     }
@@ -58,6 +65,9 @@ async fn dispatch(call: &Call<'_>, body: Incoming) -> Answer<Response<Payload>> 
     }
     check_host(call)?;
     check_expectation(call)?;
+    if let Some(answer) = cors::preflight(call)? {
+        return Ok(answer);
+    }
     if call.head.method == Method::OPTIONS && uri.path() == "*" {
         return Ok(options(RESOURCE_METHODS));
     }
@@ -123,6 +133,12 @@ async fn server(call: &Call<'_>, page: &str, body: Incoming) -> Answer<Response<
             Method::POST => Box::pin(publish::answer(call, &page["publish/".len()..], body)).await,
             Method::OPTIONS => Ok(options(COMMAND_METHODS)),
             _ => Err(Failure::method_not_allowed(COMMAND_METHODS)),
+        };
+    }
+    if let Some((mount, _)) = call.mounted() {
+        return match *method {
+            Method::OPTIONS => Ok(options(mount::METHODS)),
+            _ => Box::pin(mount::answer(call, mount, body)).await,
         };
     }
     let found = own::page(call, page)?;

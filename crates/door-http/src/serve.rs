@@ -10,7 +10,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_model::limits;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::activity::{Activity, Watched};
 use crate::deadlines::{Deadlines, Due};
 use crate::door::{Door, Inner};
-use crate::payload::Payload;
+use crate::payload::{Agreed, Payload};
 use crate::sending::Sending;
 use crate::{route, takeover};
 
@@ -59,8 +59,11 @@ pub struct Upgraded<I> {
     pub io: I,
     /// What was read of the socket behind the handshake.
     pub before: Bytes,
-    /// What the WebSocket speaks, of [`crate::Settings::subprotocols`].
+    /// What the WebSocket speaks, of [`crate::Settings::subprotocols`]; empty at the mounted page.
     pub subprotocol: &'static str,
+    /// The address that was asked for, if it is that of the mounted page ([`crate::Mount`]) and no subprotocol was
+    /// agreed on.
+    pub mounted: Option<Uri>,
 }
 
 impl Door {
@@ -117,9 +120,10 @@ where
     let (head, payload) = response.into_parts();
     match payload {
         Payload::Feed(feed) => takeover::stream(io, &head, feed).await,
-        Payload::WebSocket(subprotocol) => {
+        Payload::WebSocket(agreed) => {
             if takeover::last_head(&mut io, &head, door.settings().keep_alive).await {
-                return Some(Upgraded { io, before, subprotocol });
+                let Agreed { subprotocol, mounted } = *agreed;
+                return Some(Upgraded { io, before, subprotocol, mounted });
             }
         }
         // These go through hyper.

@@ -1,7 +1,7 @@
 //! The handshake of WebSocket (RFC 6455 §4.2): which requests are one, and the answer.
 //!
-//! What speaks inside a WebSocket is told by its subprotocol, on any path. The door serves none of them itself: it
-//! gives the connection back to whoever let it in ([`crate::Upgraded`]).
+//! What speaks inside a WebSocket is told by its subprotocol, on any path, and at the mounted page by the page. The door
+//! serves none of them itself: it gives the connection back to whoever let it in ([`crate::Upgraded`]).
 
 use dovetail_net::accept_key;
 use http::request::Parts;
@@ -10,7 +10,8 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::call::Call;
 use crate::fields;
-use crate::payload::Payload;
+use crate::mount;
+use crate::payload::{Agreed, Payload};
 use crate::problem::{Answer, Failure};
 
 /// The version of the protocol, the only one there is.
@@ -42,21 +43,35 @@ pub(crate) fn answer(call: &Call<'_>, body: &Incoming) -> Answer<Response<Payloa
     let Some(accept) = key.and_then(|key| HeaderValue::try_from(key).ok()) else {
         return Err(Failure::bad_request("Sec-WebSocket-Key is not 16 bytes in base64"));
     };
-    call.door.settings().origins.check(headers, call.peer)?;
+    call.door.settings().origins.check(call.head, call.peer)?;
     let known = call.door.settings().subprotocols;
     // The first of ours that is offered: who offers `mqtt` is answered with it, whatever else it offers [MQTT-6.0.0-4].
     let is_offered = |known: &str| lists(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == known);
-    let Some(chosen) = known.iter().copied().find(|known| is_offered(known)) else {
-        let detail = format!("a WebSocket needs a subprotocol; here is {}", known.join(", "));
-        return Err(Failure::bad_request(detail));
-    };
-    let mut response = Response::new(Payload::WebSocket(chosen));
+    let chosen = known.iter().copied().find(|known| is_offered(known));
+    let mounted = call.mounted().filter(|(_, below)| chosen.is_none() && below.is_empty());
+    match (chosen, mounted) {
+        (None, None) => {
+            let detail = format!("a WebSocket needs a subprotocol; here is {}", known.join(", "));
+            return Err(Failure::bad_request(detail));
+        }
+        (None, Some((mount, _))) => {
+            if let Some(refusal) = mount.refuse(call.head) {
+                return Ok(mount::refused(refusal));
+            }
+        }
+        (Some(_), _) => {}
+    }
+    let agreed =
+        Agreed { subprotocol: chosen.unwrap_or_default(), mounted: mounted.map(|_| call.head.uri.clone()) };
+    let mut response = Response::new(Payload::WebSocket(Box::new(agreed)));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let fields = response.headers_mut();
     fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    if let Some(chosen) = chosen {
+        fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    }
     Ok(response)
 }
 
