@@ -4,8 +4,9 @@
 //! They are not looked at. A JSON value must not contain the byte 0x1e, which JSON never does.
 
 use crate::message::{self, Message, Protocol, kind, result_kind};
+use crate::transcode::put_messagepack;
 use crate::value::Value;
-use crate::{RECORD_SEPARATOR, ValueError, json, pack, to_messagepack};
+use crate::{RECORD_SEPARATOR, json, pack};
 
 /// How an invocation or a stream ended, with the value in the form of the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,26 +121,23 @@ pub fn sequence(protocol: Protocol, out: &mut Vec<u8>, sequence: u64) {
 }
 
 /// Any message, as a client would write it. Its values are brought into the form of the protocol.
-///
-/// # Errors
-/// A value has no form in MessagePack: a string in it has half of a surrogate pair. Nothing was written then.
-pub fn message(protocol: Protocol, out: &mut Vec<u8>, message: &Message) -> Result<(), ValueError> {
+pub fn message(protocol: Protocol, out: &mut Vec<u8>, message: &Message) {
     match message {
         Message::Invocation { id, target, arguments, streams } => {
-            let arguments = values(protocol, arguments)?;
+            let arguments = values(protocol, arguments);
             let parts = Parts { arguments: &slices(&arguments), streams };
             call(protocol, out, kind::INVOCATION, id.as_deref(), target, parts);
         }
         Message::StreamInvocation { id, target, arguments, streams } => {
-            let arguments = values(protocol, arguments)?;
+            let arguments = values(protocol, arguments);
             let parts = Parts { arguments: &slices(&arguments), streams };
             call(protocol, out, kind::STREAM_INVOCATION, Some(id), target, parts);
         }
-        Message::StreamItem { id, item } => stream_item(protocol, out, id, &value(protocol, item)?),
+        Message::StreamItem { id, item } => stream_item(protocol, out, id, &value(protocol, item)),
         Message::Completion { id, result } => match result {
             message::Outcome::Void => completion(protocol, out, id, Outcome::Void),
             message::Outcome::Value(result) => {
-                completion(protocol, out, id, Outcome::Value(&value(protocol, result)?));
+                completion(protocol, out, id, Outcome::Value(&value(protocol, result)));
             }
             message::Outcome::Error(error) => completion(protocol, out, id, Outcome::Error(error)),
         },
@@ -157,7 +155,6 @@ pub fn message(protocol: Protocol, out: &mut Vec<u8>, message: &Message) -> Resu
         Message::Ack { sequence } => ack(protocol, out, *sequence),
         Message::Sequence { sequence: number } => sequence(protocol, out, *number),
     }
-    Ok(())
 }
 
 #[derive(Clone, Copy)]
@@ -243,19 +240,16 @@ fn array(out: &mut Vec<u8>, items: usize, kind: u64, rest: impl FnOnce(&mut Vec<
 }
 
 /// A value in the form of the protocol.
-fn value(protocol: Protocol, value: &Value) -> Result<Vec<u8>, ValueError> {
-    let json = value.as_str().as_bytes();
+fn value(protocol: Protocol, value: &Value) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.as_str().len());
     match protocol {
-        Protocol::Json => Ok(json.to_vec()),
-        Protocol::MessagePack => {
-            let mut out = Vec::new();
-            to_messagepack(json, &mut out)?;
-            Ok(out)
-        }
+        Protocol::Json => out.extend_from_slice(value.as_str().as_bytes()),
+        Protocol::MessagePack => put_messagepack(value.as_str(), &mut out),
     }
+    out
 }
 
-fn values(protocol: Protocol, all: &[Value]) -> Result<Vec<Vec<u8>>, ValueError> {
+fn values(protocol: Protocol, all: &[Value]) -> Vec<Vec<u8>> {
     all.iter().map(|one| value(protocol, one)).collect()
 }
 

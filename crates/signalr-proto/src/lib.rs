@@ -19,6 +19,7 @@ mod decoder;
 mod error;
 mod handshake;
 mod json;
+mod lexer;
 mod message;
 mod messagepack;
 mod pack;

@@ -1,7 +1,7 @@
 //! Messages as MessagePack arrays (§MessagePack (`MsgPack`) encoding).
 //!
-//! Arrays may be longer than we know them, as later versions add fields at the end. Old clients leave the stream ids out, and
-//! that of Microsoft for JavaScript writes nil for them.
+//! Arrays may be longer than we know them, as later versions add fields at the end. The stream ids may be
+//! left out, and some clients write nil for them.
 
 use crate::error::{Field, ProtocolError};
 use crate::message::{MAX_ARGUMENTS, MAX_ID_BYTES, Message, Outcome, kind, result_kind};

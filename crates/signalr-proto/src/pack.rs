@@ -194,42 +194,18 @@ pub(crate) fn put_str(out: &mut Vec<u8>, text: &str) {
 }
 
 pub(crate) fn put_array(out: &mut Vec<u8>, count: usize) {
-    let (head, size) = Head::ARRAY.bytes(count);
-    out.extend_from_slice(&head[..size]);
+    match count {
+        0..=15 => out.push(0x90 | count as u8),
+        16..=0xffff => put(out, 0xdc, (count as u16).to_be_bytes()),
+        _ => put(out, 0xdd, (count as u32).to_be_bytes()),
+    }
 }
 
 pub(crate) fn put_map(out: &mut Vec<u8>, count: usize) {
-    let (head, size) = Head::MAP.bytes(count);
-    out.extend_from_slice(&head[..size]);
-}
-
-/// The head of an array or a map.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
-    /// The byte of no elements; up to 15 are in its low bits.
-    short: u8,
-    /// The byte before a count of two bytes; the next one is before a count of four.
-    long: u8,
-}
-
-impl Head {
-    pub(crate) const ARRAY: Self = Self { short: 0x90, long: 0xdc };
-    pub(crate) const MAP: Self = Self { short: 0x80, long: 0xde };
-
-    /// Puts the count into the one byte at `start`, which was left for it. Little has more than 15 elements, so that what follows
-    /// is seldom moved.
-    pub(crate) fn set(self, out: &mut Vec<u8>, start: usize, count: usize) {
-        let (head, size) = self.bytes(count);
-        out.splice(start..=start, head[..size].iter().copied());
-    }
-
-    fn bytes(self, count: usize) -> ([u8; 5], usize) {
-        let [a, b, c, d] = (count as u32).to_be_bytes();
-        match count {
-            0..=15 => ([self.short | d, 0, 0, 0, 0], 1),
-            16..=0xffff => ([self.long, c, d, 0, 0], 3),
-            _ => ([self.long + 1, a, b, c, d], 5),
-        }
+    match count {
+        0..=15 => out.push(0x80 | count as u8),
+        16..=0xffff => put(out, 0xde, (count as u16).to_be_bytes()),
+        _ => put(out, 0xdf, (count as u32).to_be_bytes()),
     }
 }
 

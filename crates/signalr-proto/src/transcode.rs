@@ -1,35 +1,88 @@
 //! The two forms of a value.
 //!
 //! JSON has fewer types, so going there and back changes some values; [`Value`] says how. Going from JSON to MessagePack and
-//! back changes none but numbers: an integer beyond 64 bits becomes the nearest float.
+//! back changes only numbers that are neither 64-bit integers nor floats, and halves of surrogate pairs.
 
 use crate::error::ValueError;
 use crate::json;
-use crate::pack::{self, Head, Reader, TIMESTAMP, Token};
+use crate::lexer::{self, Lexeme, Lexer};
+use crate::pack::{self, Reader, TIMESTAMP, Token};
 use crate::value::{MAX_DEPTH, Value};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use std::fmt;
 use std::io::Write as _;
 
 /// Appends the JSON value `json` as MessagePack, integers and the heads of arrays, maps and strings as short as can be.
 ///
+/// Whatever is valid JSON has a form, of any depth, since it may be what others stored: half of a surrogate pair becomes
+/// U+FFFD, and a number beyond all floats infinite, as it is for JavaScript.
+///
 /// # Errors
-/// It is not one JSON value, or nested deeper than [`MAX_DEPTH`]; `out` is as it was.
+/// It is not one JSON value; `out` is as it was.
 pub fn to_messagepack(json: &[u8], out: &mut Vec<u8>) -> Result<(), ValueError> {
-    let start = out.len();
     let text = std::str::from_utf8(json).map_err(|_| ValueError::Utf8)?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let mut too_deep = false;
-    let written = Pack { out: &mut *out, depth: 0, too_deep: &mut too_deep }
-        .deserialize(&mut deserializer)
-        .and_then(|()| deserializer.end());
-    if written.is_err() {
-        out.truncate(start);
-        return Err(if too_deep { ValueError::Depth } else { ValueError::Json });
-    }
+    serde_json::from_str::<IgnoredAny>(text).map_err(|_| ValueError::Json)?;
+    put_messagepack(text, out);
     Ok(())
+}
+
+/// Appends valid JSON as MessagePack.
+pub(crate) fn put_messagepack(text: &str, out: &mut Vec<u8>) {
+    let mut counts = counts(text).into_iter();
+    // Each array and object has a count, in the order in which they begin.
+    let mut next = || counts.next().unwrap_or_default() as usize;
+    for lexeme in Lexer::new(text) {
+        match lexeme {
+            Lexeme::OpenArray => pack::put_array(out, next()),
+            Lexeme::OpenObject => pack::put_map(out, next()),
+            Lexeme::String(inner) if inner.contains('\\') => pack::put_str(out, &lexer::unescape(inner)),
+            Lexeme::String(inner) => pack::put_str(out, inner),
+            Lexeme::Word("null") => pack::put_nil(out),
+            Lexeme::Word("true") => pack::put_bool(out, true),
+            Lexeme::Word("false") => pack::put_bool(out, false),
+            Lexeme::Word(number) => put_number(out, number),
+            Lexeme::Close | Lexeme::Comma | Lexeme::Colon => {}
+        }
+    }
+}
+
+/// How many elements or members each array and object has. They are counted before anything is written, because MessagePack
+/// wants to know first, and moving what was written would take time by the square of its size.
+fn counts(text: &str) -> Vec<u32> {
+    let (mut counts, mut open) = (Vec::new(), Vec::new());
+    let mut is_empty = false;
+    for lexeme in Lexer::new(text) {
+        match lexeme {
+            Lexeme::OpenArray | Lexeme::OpenObject => {
+                open.push(counts.len());
+                counts.push(0);
+            }
+            Lexeme::Comma => {
+                if let Some(&innermost) = open.last() {
+                    counts[innermost] += 1;
+                }
+            }
+            Lexeme::Close => {
+                if let Some(innermost) = open.pop() {
+                    counts[innermost] += u32::from(!is_empty);
+                }
+            }
+            Lexeme::Colon | Lexeme::String(_) | Lexeme::Word(_) => {}
+        }
+        is_empty = matches!(lexeme, Lexeme::OpenArray | Lexeme::OpenObject);
+    }
+    counts
+}
+
+fn put_number(out: &mut Vec<u8>, number: &str) {
+    // Minus zero is a float, as integers have none.
+    match (number.parse(), number.parse()) {
+        (Ok(value), _) => pack::put_unsigned(out, value),
+        (_, Ok(value)) if value != 0 => pack::put_signed(out, value),
+        _ => pack::put_f64(out, number.parse().unwrap_or_default()),
+    }
 }
 
 /// Reads one MessagePack value as JSON. The text is at most six times as long as the value, for `false` and for control
@@ -173,96 +226,4 @@ fn date(days: i64) -> (i64, i64, i64) {
     let day = day - (153 * month + 2) / 5 + 1;
     let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (era * 400 + year + carry, month, day)
-}
-
-/// Writes what a JSON reader tells as MessagePack.
-struct Pack<'a> {
-    out: &'a mut Vec<u8>,
-    depth: usize,
-    /// Set when the error is that of depth, which the reader's error type could only say in words.
-    too_deep: &'a mut bool,
-}
-
-impl Pack<'_> {
-    fn inner(&mut self) -> Pack<'_> {
-        Pack { out: self.out, depth: self.depth, too_deep: self.too_deep }
-    }
-
-    fn enter<E: de::Error>(&mut self) -> Result<usize, E> {
-        if self.depth == MAX_DEPTH {
-            *self.too_deep = true;
-            return Err(E::custom("depth"));
-        }
-        self.depth += 1;
-        // Room for the head, of which the count comes at the end.
-        self.out.push(0);
-        Ok(self.out.len() - 1)
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Pack<'_> {
-    type Value = ();
-
-    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Pack<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_unit<E>(self) -> Result<(), E> {
-        pack::put_nil(self.out);
-        Ok(())
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        pack::put_bool(self.out, value);
-        Ok(())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        pack::put_unsigned(self.out, value);
-        Ok(())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        pack::put_signed(self.out, value);
-        Ok(())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        pack::put_f64(self.out, value);
-        Ok(())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<(), E> {
-        pack::put_str(self.out, value);
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
-        let start = self.enter()?;
-        let mut count = 0;
-        while items.next_element_seed(self.inner())?.is_some() {
-            count += 1;
-        }
-        Head::ARRAY.set(self.out, start, count);
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
-        let start = self.enter()?;
-        let mut count = 0;
-        while members.next_key_seed(self.inner())?.is_some() {
-            members.next_value_seed(self.inner())?;
-            count += 1;
-        }
-        Head::MAP.set(self.out, start, count);
-        Ok(())
-    }
 }

@@ -1,6 +1,7 @@
 //! Values inside messages: arguments, items and results.
 
 use crate::error::ValueError;
+use crate::lexer::{Lexeme, Lexer};
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
@@ -53,32 +54,12 @@ impl From<Value> for Bytes {
 /// Whether valid JSON is nested deeper than [`MAX_DEPTH`].
 fn is_deep(text: &str) -> bool {
     let mut depth = 0_usize;
-    let mut bytes = text.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'[' | b'{' => {
-                depth += 1;
-                if depth > MAX_DEPTH {
-                    return true;
-                }
-            }
-            b']' | b'}' => depth -= 1,
-            b'"' => skip_string(&mut bytes),
+    Lexer::new(text).any(|lexeme| {
+        match lexeme {
+            Lexeme::OpenArray | Lexeme::OpenObject => depth += 1,
+            Lexeme::Close => depth = depth.saturating_sub(1),
             _ => {}
         }
-    }
-    false
-}
-
-/// Takes the rest of a string, after its first quotation mark.
-fn skip_string(bytes: &mut std::str::Bytes<'_>) {
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => return,
-            b'\\' => {
-                bytes.next();
-            }
-            _ => {}
-        }
-    }
+        depth > MAX_DEPTH
+    })
 }

@@ -153,7 +153,7 @@ impl Side {
         }
         self.sent += 1;
         let mut framed = Vec::new();
-        encode::message(PROTOCOL, &mut framed, &item(self.sent)).unwrap();
+        encode::message(PROTOCOL, &mut framed, &item(self.sent));
         self.wire.extend_from_slice(&framed);
         self.outbox.push(framed);
         encode::ping(PROTOCOL, &mut self.wire);

@@ -60,6 +60,27 @@ fn numbers_are_exact_and_as_short_as_can_be() {
     assert_eq!(unpack(&pack("18446744073709551616").unwrap()).unwrap(), "1.8446744073709552e19");
 }
 
+/// What JSON can write and nobody can hold, but may have been stored.
+#[test]
+fn all_valid_json_has_a_form() {
+    for (json, back) in [
+        (r#""\ud800""#, "\"\u{fffd}\""),
+        (r#""a\udc00\ud83d\u0041\ud83d""#, "\"a\u{fffd}\u{fffd}A\u{fffd}\""),
+        (r#""\ud83d\uDE00\/\b\f\n\r\t\"\\\\u""#, "\"\u{1f600}/\\u0008\\u000c\\n\\r\\t\\\"\\\\\\\\u\""),
+        ("1e400", "null"),
+        ("-0", "-0.0"),
+        (" [ 1 , { } , [ ] , { \"a\" : [ ] } ] ", r#"[1,{},[],{"a":[]}]"#),
+    ] {
+        assert_eq!(unpack(&pack(json).unwrap()).unwrap(), back, "{json}");
+    }
+    assert_eq!(pack("1e400").unwrap(), b"\xcb\x7f\xf0\0\0\0\0\0\0");
+    // As deep and wide as a payload can be, in time that grows with its size alone.
+    let level = format!("[{}", "0,".repeat(16));
+    let levels = 30_000;
+    let deep = format!("{}0{}", level.repeat(levels), "]".repeat(levels));
+    assert_eq!(pack(&deep).unwrap().len(), levels * (3 + 16) + 1);
+}
+
 /// What MessagePack has and JSON has not.
 #[test]
 fn other_types_become_the_nearest_json() {
@@ -115,7 +136,7 @@ fn what_has_no_form_is_refused() {
     for (bytes, error) in table {
         assert_eq!(unpack(bytes), Err(ProtocolError::Value(error)), "{bytes:x?}");
     }
-    for json in ["", "1 2", "[1,]", "{\"a\"}", "nul", "01", "\"\u{1}\"", r#""\ud800""#, "1e400"] {
+    for json in ["", "1 2", "[1,]", "{\"a\"}", "nul", "01", "\"\u{1}\"", r#""\u12g4""#] {
         assert_eq!(pack(json), Err(ValueError::Json), "{json}");
     }
     assert_eq!(to_messagepack(b"\"\xff\"", &mut Vec::new()), Err(ValueError::Utf8));
@@ -155,7 +176,6 @@ fn depth_is_limited_in_both_protocols() {
         assert_eq!(unpack(&pack(&deepest).unwrap()).unwrap(), deepest);
         assert_eq!(Value::new(&deepest).unwrap().as_str(), deepest);
         let too_deep = nested(MAX_DEPTH + 1);
-        assert_eq!(pack(&too_deep), Err(ValueError::Depth));
         assert_eq!(Value::new(&too_deep), Err(ValueError::Depth));
     }
     let arrays = vec![0x91; MAX_DEPTH + 1];
@@ -190,7 +210,7 @@ fn limits_hold_at_the_limit_and_one_past_it() {
                 streams: vec!["s".into(); streams],
             };
             let mut out = Vec::new();
-            encode::message(protocol, &mut out, &message).unwrap();
+            encode::message(protocol, &mut out, &message);
             let mut decoder = Decoder::new(protocol, 1 << 20);
             decoder.push(&out);
             decoder.next().map(|read| assert_eq!(read, Some(message))).map_err(|error| error.to_string())
@@ -209,7 +229,7 @@ fn messages_are_limited_by_their_bytes() {
             let text = format!("\"{}\"", "x".repeat(size));
             let message = Message::StreamItem { id: "1".into(), item: Value::new(&text).unwrap() };
             let mut out = Vec::new();
-            encode::message(protocol, &mut out, &message).unwrap();
+            encode::message(protocol, &mut out, &message);
             let frame = match protocol {
                 Protocol::Json => 1,
                 Protocol::MessagePack => out.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1,
@@ -322,7 +342,7 @@ proptest! {
             streams: vec![id.as_str().into()],
         };
         let mut out = Vec::new();
-        encode::message(protocol, &mut out, &message).unwrap();
+        encode::message(protocol, &mut out, &message);
         let mut decoder = Decoder::new(protocol, 1 << 20);
         let mut read = None;
         for piece in out.chunks(size) {
