@@ -1,8 +1,10 @@
 //! The live direction: which of many filters match a topic that changed.
 //!
-//! [`Routes`] is a trie over the levels of the filters. Levels are small numbers, the edges of all nodes are
-//! in one table, and a match looks up each level of the topic once and then follows numbers; it allocates
-//! nothing, and its cost follows the matching filters, not those that are there. Pure and single-threaded:
+//! [`Routes`] is a trie over the levels of the filters. Levels are small numbers, and a match looks up each level of
+//! the topic once and then follows numbers; it allocates nothing, and its cost follows the matching filters, not those
+//! that are there. With many filters that cost is waiting for memory, so an edge lies where a match comes by anyway: in
+//! its node if it is the first one there, else with the name of its level if it is the first one there, and only else in
+//! a table of all. Pure and single-threaded:
 //! each shard owns the routes of its connections.
 
 mod keys;
@@ -16,7 +18,7 @@ use dovetail_model::{Filter, Topic};
 use foldhash::fast::RandomState;
 
 use keys::Keys;
-use names::{Name, Names};
+use names::{Level, Name, Names};
 
 /// Levels that a match keeps in a small buffer; deeper topics take one for [`TOPIC_LEVELS`].
 const SHALLOW_LEVELS: usize = 16;
@@ -25,7 +27,7 @@ const SHALLOW_LEVELS: usize = 16;
 #[derive(Debug)]
 pub struct Routes<K> {
     names: Names,
-    /// Literal edges of all nodes. Those for `+` and `#` are in the nodes.
+    /// Literal edges that are neither in their node nor with their name. Those for `+` and `#` are in the nodes.
     edges: HashMap<Edge, NodeId, RandomState>,
     nodes: Vec<Node<K>>,
     unused: Vec<NodeId>,
@@ -52,12 +54,23 @@ struct Node<K> {
     any: NodeId,
     /// The child for `#`, which has no children.
     rest: NodeId,
+    /// One literal edge: its level, and the child.
+    first: (Name, NodeId),
     /// How many children there are, `+` and `#` included.
     children: u32,
+    /// How many of them are in the table of edges.
+    in_table: u32,
 }
 
 impl<K> Node<K> {
-    const EMPTY: Self = Self { keys: Keys::None, any: NOWHERE, rest: NOWHERE, children: 0 };
+    const EMPTY: Self = Self {
+        keys: Keys::None,
+        any: NOWHERE,
+        rest: NOWHERE,
+        first: (Name::NONE, NOWHERE),
+        children: 0,
+        in_table: 0,
+    };
 }
 
 impl<K: Copy + Eq + Hash> Default for Routes<K> {
@@ -135,46 +148,54 @@ impl<K: Copy + Eq + Hash> Routes<K> {
     pub fn matching(&self, topic: &Topic, mut each: impl FnMut(&K)) {
         let depth = topic.levels().count();
         if depth <= SHALLOW_LEVELS {
-            self.walk(topic, &mut [Name::UNKNOWN; SHALLOW_LEVELS][..depth], &mut each);
+            self.walk(topic, &mut [Level::UNKNOWN; SHALLOW_LEVELS][..depth], &mut each);
         } else {
-            self.walk(topic, &mut [Name::UNKNOWN; TOPIC_LEVELS][..depth], &mut each);
+            self.walk(topic, &mut [Level::UNKNOWN; TOPIC_LEVELS][..depth], &mut each);
         }
     }
 
-    fn walk(&self, topic: &Topic, names: &mut [Name], each: &mut impl FnMut(&K)) {
-        for (name, level) in names.iter_mut().zip(topic.levels()) {
-            *name = self.names.find(level);
+    fn walk(&self, topic: &Topic, levels: &mut [Level], each: &mut impl FnMut(&K)) {
+        for (level, text) in levels.iter_mut().zip(topic.levels()) {
+            *level = self.names.find(text);
         }
         if !topic.is_reserved() {
-            self.descend(ROOT, names, each);
-        } else if let Some(child) = self.literal(ROOT, names[0]) {
-            self.descend(child, &names[1..], each);
+            self.descend(ROOT, levels, each);
+        } else if let Some(child) = self.literal(ROOT, levels[0]) {
+            self.descend(child, &levels[1..], each);
         }
     }
 
-    /// Visits what matches `names`, the levels of the topic from this node on.
-    fn descend(&self, from: NodeId, names: &[Name], each: &mut impl FnMut(&K)) {
+    /// Visits what matches `levels`, those of the topic from this node on.
+    fn descend(&self, from: NodeId, levels: &[Level], each: &mut impl FnMut(&K)) {
         let node = &self.nodes[from as usize];
         if node.rest != NOWHERE {
             self.nodes[node.rest as usize].keys.as_slice().iter().for_each(&mut *each);
         }
-        let Some((&name, below)) = names.split_first() else {
+        let Some((&level, below)) = levels.split_first() else {
             node.keys.as_slice().iter().for_each(each);
             return;
         };
         if node.any != NOWHERE {
             self.descend(node.any, below, each);
         }
-        if let Some(child) = self.literal(from, name) {
+        if let Some(child) = self.literal(from, level) {
             self.descend(child, below, each);
         }
     }
 
-    fn literal(&self, from: NodeId, level: Name) -> Option<NodeId> {
-        if level == Name::UNKNOWN {
-            return None;
+    fn literal(&self, from: NodeId, level: Level) -> Option<NodeId> {
+        let node = &self.nodes[from as usize];
+        if level.name == Name::NONE {
+            None
+        } else if node.first.0 == level.name {
+            Some(node.first.1)
+        } else if level.from == from && level.to != NOWHERE {
+            Some(level.to)
+        } else if node.in_table > 0 {
+            self.edges.get(&Edge { from, level: level.name }).copied()
+        } else {
+            None
         }
-        self.edges.get(&Edge { from, level }).copied()
     }
 
     fn child(&self, from: NodeId, level: &str) -> NodeId {
@@ -196,8 +217,13 @@ impl<K: Copy + Eq + Hash> Routes<K> {
             "+" => node.any = child,
             "#" => node.rest = child,
             _ => {
-                let level = self.names.acquire(level);
-                self.edges.insert(Edge { from: parent, level }, child);
+                let name = self.names.acquire(level);
+                if node.first.1 == NOWHERE {
+                    node.first = (name, child);
+                } else if !self.names.keep_edge(level, parent, child) {
+                    node.in_table += 1;
+                    self.edges.insert(Edge { from: parent, level: name }, child);
+                }
             }
         }
         child
@@ -210,7 +236,12 @@ impl<K: Copy + Eq + Hash> Routes<K> {
             "+" => node.any = NOWHERE,
             "#" => node.rest = NOWHERE,
             _ => {
-                self.edges.remove(&Edge { from: parent, level: self.names.find(level) });
+                if node.first.1 == child {
+                    node.first = (Name::NONE, NOWHERE);
+                } else if !self.names.drop_edge(level, child) {
+                    node.in_table -= 1;
+                    self.edges.remove(&Edge { from: parent, level: self.names.find(level).name });
+                }
                 self.names.release(level);
             }
         }
