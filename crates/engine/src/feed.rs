@@ -48,8 +48,10 @@ pub(crate) struct Feed {
     pub(crate) counts_as_behind: bool,
     /// Tells it from an earlier feed in the same slot.
     pub(crate) serial: u64,
-    /// The place after the one it was last told of, so that a commit of many changes is told once; 0 before any.
-    after_place: u64,
+    /// The door's own number for it.
+    pub(crate) label: u32,
+    /// The entry of the shard that it was last told of, so that a commit of many changes is told once; 0 before any.
+    last_entry: u64,
     mode: Mode,
     events: Events,
     /// Bytes that may wait.
@@ -170,6 +172,7 @@ pub(crate) struct Plan {
     pub(crate) no_local: Option<PublisherId>,
     pub(crate) subscriber: usize,
     pub(crate) serial: u64,
+    pub(crate) label: u32,
     pub(crate) mode: Mode,
     pub(crate) events: Events,
     pub(crate) pending_limit: usize,
@@ -191,7 +194,8 @@ impl Feed {
     }
 
     fn new(plan: Plan, told: u64, announce: bool, state: State) -> Self {
-        let Plan { filter, principal, no_local, subscriber, serial, mode, events, pending_limit } = plan;
+        let Plan { filter, principal, no_local, subscriber, serial, label, mode, events, pending_limit } =
+            plan;
         Self {
             filter,
             principal,
@@ -201,7 +205,8 @@ impl Feed {
             is_congested: false,
             counts_as_behind: false,
             serial,
-            after_place: 0,
+            label,
+            last_entry: 0,
             pending_limit: u32::try_from(pending_limit).unwrap_or(u32::MAX),
             mode,
             events,
@@ -211,10 +216,10 @@ impl Feed {
         }
     }
 
-    /// Whether it is told of this place for the first time; from now on it is not.
+    /// Whether it is told of this entry, by its serial number on the shard, for the first time; from now on it is not.
     #[inline]
-    pub(crate) fn is_new(&mut self, place: u64) -> bool {
-        std::mem::replace(&mut self.after_place, place + 1) != place + 1
+    pub(crate) fn is_new(&mut self, entry: u64) -> bool {
+        std::mem::replace(&mut self.last_entry, entry) != entry
     }
 
     /// The shard dispatched an entry that matches. `place` is its place in the ring.

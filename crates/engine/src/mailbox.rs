@@ -87,6 +87,11 @@ impl Mailbox {
         }
     }
 
+    /// Whether something was left that the dispatcher has not begun to take.
+    pub(crate) fn is_signalled(&self) -> bool {
+        self.signalled.load(Ordering::SeqCst)
+    }
+
     /// The dispatcher is about to look: later signals wake it again.
     pub(crate) fn begin_look(&self, dispatcher: &Waker) {
         self.dispatcher.register(dispatcher);

@@ -59,6 +59,14 @@ impl Ring {
         self.first + self.entries.len() as u64 - 1
     }
 
+    /// Drops the events behind the newest commit: nobody has any of them to tell. So what is published now lies in
+    /// the memory of what was published just before, which is in the cache, and not of what is 32 MiB ago.
+    pub(crate) fn forget_told_events(&mut self) {
+        while let Some(told) = self.entries.pop_back_if(|entry| entry.is_event) {
+            self.bytes -= told.weight;
+        }
+    }
+
     /// The entry at a place, unless it was dropped since.
     pub(crate) fn get(&self, place: u64) -> Option<&Shared> {
         self.entries.get(usize::try_from(place.checked_sub(self.first)?).ok()?)

@@ -5,6 +5,7 @@
 //! One local task, the dispatcher, takes what other threads left in the mailbox.
 
 mod dispatch;
+mod ready;
 mod subscriber;
 
 use std::cell::RefCell;
@@ -120,6 +121,7 @@ impl Shard {
     /// An event is delivered after everything that was committed when this was called. A publisher
     /// that wants it after its own writes waits for their tickets first.
     pub async fn publish(&self, publish: Authorized<Publish>) {
+        let Err(publish) = self.try_publish(publish) else { return };
         let entry = self.event(publish.into_parts().1);
         let mut shards = Vec::new();
         self.0.core.shards.for_each(|mailbox| {
@@ -149,11 +151,17 @@ impl Shard {
             return Err(publish);
         }
         let entry = self.event(publish.into_parts().1);
+        let mut is_for_own = false;
         self.0.core.shards.for_each(|mailbox| {
-            if mailbox.wants_commits() {
+            if Arc::ptr_eq(mailbox, &self.0.mailbox) {
+                is_for_own = mailbox.wants_commits();
+            } else if mailbox.wants_commits() {
                 mailbox.leave_event_now(&entry);
             }
         });
+        if is_for_own && !self.0.dispatch_at_once(&entry) {
+            self.0.mailbox.leave_event_now(&entry);
+        }
         Ok(())
     }
 

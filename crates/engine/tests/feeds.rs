@@ -339,6 +339,61 @@ fn publishers_wait_a_while_for_subscribers_that_read() {
     });
 }
 
+/// What is told to all who read is dropped, and what one of them has not read is not. A feed whose subscriber reads
+/// nothing at all, one behind its baseline and one that is live are the three that can still have an event to tell.
+#[test]
+fn an_event_stays_until_everybody_has_read_it() {
+    script(|world| async move {
+        let commit = world.write(Write::one(topic("a"), put("state"))).await.unwrap();
+        let (mut quick, mut slow, mut new) = (world.subscriber(), world.subscriber(), world.subscriber());
+        world.subscribe(&mut quick, "a", Start::Now, Mode::Latest);
+        world.subscribe(&mut slow, "a", Start::Now, Mode::Latest);
+        for subscriber in [&mut quick, &mut slow] {
+            assert!(matches!(next(subscriber).await, Item::Progress { .. }));
+        }
+        let told = |item: &Item| match item {
+            Item::Change(told) => {
+                common::text(&told.changes().next().unwrap().representation().unwrap().payload)
+            }
+            other => panic!("{other:?} in place of an event"),
+        };
+        for n in 0..20 {
+            world.publish("a", &n.to_string()).await;
+            assert_eq!(told(&next(&mut quick).await), n.to_string());
+            assert!(is_silent(&mut quick), "there is no more");
+            if n == 9 {
+                world.subscribe(&mut new, "a", Start::Baseline, Mode::Latest);
+            }
+        }
+        for n in 0..20 {
+            assert_eq!(told(&next(&mut slow).await), n.to_string());
+        }
+        assert!(is_silent(&mut slow), "there is no more");
+        assert!(matches!(next(&mut new).await, Item::BaselineBegin(rev) if rev == commit.revision));
+        assert!(matches!(next(&mut new).await, Item::Resource(_)));
+        assert!(matches!(next(&mut new).await, Item::BaselineEnd(_)));
+        for n in 10..20 {
+            assert_eq!(told(&next(&mut new).await), n.to_string());
+        }
+        assert!(is_silent(&mut new), "there is no more");
+        // Everybody has read everything: the next ones take the places of those.
+        for n in 20..23 {
+            world.publish("a", &n.to_string()).await;
+            for subscriber in [&mut quick, &mut slow, &mut new] {
+                assert_eq!(told(&next(subscriber).await), n.to_string());
+            }
+        }
+        let after = world.write(Write::one(topic("a"), put("newer"))).await.unwrap();
+        world.publish("a", "last").await;
+        for subscriber in [&mut quick, &mut slow, &mut new] {
+            let Item::Change(change) = next(subscriber).await else { panic!("no change") };
+            assert_eq!((change.after, change.rev), (commit.revision, after.revision));
+            assert_eq!(told(&next(subscriber).await), "last");
+        }
+        assert_eq!(world.engine.counters().values().events_dropped, 0);
+    });
+}
+
 #[test]
 fn no_local_leaves_out_what_the_connection_wrote_itself() {
     script(|world| async move {

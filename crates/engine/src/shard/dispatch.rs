@@ -11,13 +11,14 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Weak;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use dovetail_routes::Routes;
 use slab::Slab;
 use tokio::time::Sleep;
 
 use super::Inner;
+use super::ready::Subscribers;
 use super::subscriber::FeedId;
 use crate::Core;
 use crate::counters::Counters;
@@ -27,14 +28,15 @@ use crate::feed::{Feed, Told};
 use crate::history::Waiters;
 use crate::mailbox::{Reply, ReplySlot};
 use crate::ring::Ring;
-use crate::short::Short;
 
 /// What the dispatcher and the subscribers of a shard share.
 pub(crate) struct Dispatching {
     pub(crate) routes: Routes<u32>,
     pub(crate) feeds: Slab<Feed>,
-    pub(crate) subscribers: Slab<Ready>,
+    pub(crate) subscribers: Subscribers,
     pub(crate) ring: Ring,
+    /// How many entries were dispatched; a feed knows the last one that it was told of by this.
+    entries: u64,
     /// Commits up to here went to the feeds.
     pub(crate) dispatched: u64,
     /// Feeds whose subscriber is far behind with live entries.
@@ -53,16 +55,6 @@ pub(crate) struct CatchingUp {
     begun: u64,
     /// What of both the counters know.
     counted: (u64, u64),
-}
-
-/// What a subscriber has ready.
-#[derive(Debug, Default)]
-pub(crate) struct Ready {
-    pub(crate) feeds: Short<u32>,
-    /// Who reads them. Kept from one wake-up to the next.
-    pub(crate) waker: Option<Waker>,
-    /// Whether it waits to be woken.
-    pub(crate) is_waiting: bool,
 }
 
 /// The local task that takes from the mailbox.
@@ -89,8 +81,9 @@ impl Dispatching {
         Self {
             routes: Routes::new(),
             feeds: Slab::new(),
-            subscribers: Slab::new(),
+            subscribers: Subscribers::default(),
             ring: Ring::new(0, core.options.ring_bytes),
+            entries: 0,
             dispatched: 0,
             congested: 0,
             catching_up: CatchingUp::default(),
@@ -106,20 +99,26 @@ impl Dispatching {
 
     /// Tells `entry` to every live feed that matches.
     fn dispatch(&mut self, entry: &Arc<Entry>, lost: &mut u64) {
-        let Self { routes, feeds, subscribers, ring, dispatched, congested, catching_up, .. } = self;
+        let all_is_told = self.all_is_told();
+        let Self { routes, feeds, subscribers, ring, entries, dispatched, congested, catching_up, .. } = self;
+        *entries += 1;
+        let serial = *entries;
         if !entry.is_event {
             *dispatched = entry.number;
+        }
+        if all_is_told {
+            ring.forget_told_events();
         }
         let place = ring.push(Arc::clone(entry));
         for change in entry.changes() {
             routes.matching(change.topic(), |key| {
                 let Some(feed) = feeds.get_mut(*key as usize) else { return };
-                if is_own(feed, entry) || !feed.is_new(place) {
+                if is_own(feed, entry) || !feed.is_new(serial) {
                     return;
                 }
                 match feed.tell(place, entry) {
                     Told::Ready => {
-                        ready(subscribers, *key, feed);
+                        subscribers.put(*key, feed);
                         catching_up.look_at(feed);
                         if !feed.is_congested && feed.is_far_behind() {
                             feed.is_congested = true;
@@ -140,7 +139,7 @@ impl Dispatching {
         for (key, feed) in &mut self.feeds {
             if feed.miss() == Told::Ready {
                 self.catching_up.look_at(feed);
-                ready(&mut self.subscribers, key as u32, feed);
+                self.subscribers.put(key as u32, feed);
             }
         }
     }
@@ -148,8 +147,37 @@ impl Dispatching {
     /// Puts a feed on its subscriber's list, and wakes the subscriber.
     pub(crate) fn make_ready(&mut self, key: u32) {
         if let Some(feed) = self.feeds.get_mut(key as usize) {
-            ready(&mut self.subscribers, key, feed);
+            self.subscribers.put(key, feed);
         }
+    }
+
+    /// Whether no feed has a place in the ring to tell. One that has either stands in its subscriber's list, or
+    /// waits for history that comes before.
+    fn all_is_told(&self) -> bool {
+        self.subscribers.are_silent() && self.catching_up.now == 0
+    }
+}
+
+impl Inner {
+    /// Dispatches an event on its publisher's turn, if nothing is on its way that goes first: the subscribers of the
+    /// same shard are told without a wake-up of the dispatcher. Whether it was dispatched.
+    pub(super) fn dispatch_at_once(&self, event: &Arc<Entry>) -> bool {
+        if self.mailbox.is_signalled() {
+            return false;
+        }
+        let mut dispatching = self.dispatching.borrow_mut();
+        if dispatching.congested > 0 || dispatching.dispatched < event.number {
+            return false;
+        }
+        let mut lost = 0;
+        dispatching.dispatch(event, &mut lost);
+        dispatching.catching_up.count(&self.core.counters);
+        self.core.counters.dropped(lost);
+        if dispatching.congested > 0 {
+            // The dispatcher has to hold publishers back.
+            self.mailbox.signal();
+        }
+        true
     }
 }
 
@@ -187,20 +215,6 @@ impl CatchingUp {
 
 fn is_own(feed: &Feed, entry: &Entry) -> bool {
     feed.no_local.is_some() && feed.no_local == entry.publisher
-}
-
-fn ready(subscribers: &mut Slab<Ready>, key: u32, feed: &mut Feed) {
-    if std::mem::replace(&mut feed.is_ready, true) {
-        return;
-    }
-    if let Some(subscriber) = subscribers.get_mut(feed.subscriber) {
-        subscriber.feeds.push_back(key);
-        if std::mem::take(&mut subscriber.is_waiting)
-            && let Some(waker) = &subscriber.waker
-        {
-            waker.wake_by_ref();
-        }
-    }
 }
 
 impl Dispatcher {

@@ -8,7 +8,7 @@ use dovetail_auth::{Authorized, Principal};
 use dovetail_tree::Tree;
 use smallvec::SmallVec;
 
-use super::dispatch::{Dispatching, Ready};
+use super::dispatch::Dispatching;
 use super::{Inner, Shard};
 use crate::feed::{Feed, HistoryGap, Plan, Step, World};
 use crate::history::Block;
@@ -34,11 +34,19 @@ pub struct Subscriber {
 pub struct FeedId {
     serial: u64,
     key: u32,
+    label: u32,
+}
+
+impl FeedId {
+    /// What the feed was labelled with ([`Subscriber::subscribe_as`]).
+    pub fn label(self) -> u32 {
+        self.label
+    }
 }
 
 impl Subscriber {
     pub(crate) fn new(shard: Shard, principal: Principal) -> Self {
-        let key = shard.inner().dispatching.borrow_mut().subscribers.insert(Ready::default());
+        let key = shard.inner().dispatching.borrow_mut().subscribers.add();
         Self { shard, principal, key, feeds: SmallVec::new() }
     }
 
@@ -50,6 +58,12 @@ impl Subscriber {
     /// Starts a feed. Its first item is ready at once, except with [`Start::Now`] and
     /// [`Start::After`] the head, where it is an [`Item::Progress`] that says where the feed is.
     pub fn subscribe(&mut self, subscribe: Authorized<Subscribe>) -> FeedId {
+        self.subscribe_as(0, subscribe)
+    }
+
+    /// Like [`Subscriber::subscribe`], with a number of the door's own, such as the place where it keeps what belongs to
+    /// the feed: the id of the feed says it with each item.
+    pub fn subscribe_as(&mut self, label: u32, subscribe: Authorized<Subscribe>) -> FeedId {
         let (principal, subscribe) = subscribe.into_parts();
         let inner = Rc::clone(self.shard.inner());
         let mut dispatching = inner.dispatching.borrow_mut();
@@ -69,6 +83,7 @@ impl Subscriber {
             no_local: subscribe.no_local,
             subscriber: self.key,
             serial,
+            label,
             mode: subscribe.mode,
             events: subscribe.events,
             pending_limit: inner.core.options.feed_pending_bytes,
@@ -78,7 +93,7 @@ impl Subscriber {
         dispatching.routes.insert(&filter, key);
         dispatching.make_ready(key);
         inner.core.counters.subscribed();
-        let id = FeedId { serial, key };
+        let id = FeedId { serial, key, label };
         self.feeds.push(id);
         id
     }
@@ -97,11 +112,11 @@ impl Subscriber {
         let inner = Rc::clone(self.shard.inner());
         let mut dispatching = inner.dispatching.borrow_mut();
         loop {
-            let Some(key) = self.next_ready(&mut dispatching, cx) else { return Poll::Pending };
+            let Some(key) = dispatching.subscribers.front(self.key, cx) else { return Poll::Pending };
             let Dispatching { feeds, ring, dispatched, congested, subscribers, catching_up, waiters, .. } =
                 &mut *dispatching;
             let Some(feed) = feeds.get_mut(key as usize) else { continue };
-            let id = FeedId { serial: feed.serial, key };
+            let id = FeedId { serial: feed.serial, key, label: feed.label };
             let step = with_world(&inner, ring, *dispatched, |world| feed.step(world));
             if catching_up.look_at(feed) {
                 catching_up.count(&inner.core.counters);
@@ -116,15 +131,9 @@ impl Subscriber {
             match step {
                 Step::Item(item) => return Poll::Ready((id, item)),
                 Step::Lost => inner.core.counters.dropped(1),
-                Step::Idle => {
-                    feed.is_ready = false;
-                    subscribers[self.key].feeds.pop_front();
-                }
+                Step::Idle => subscribers.leave(feed),
                 Step::Yield => {
-                    let ready = &mut subscribers[self.key].feeds;
-                    if let Some(key) = ready.pop_front() {
-                        ready.push_back(key);
-                    }
+                    subscribers.step_back(self.key);
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -133,8 +142,7 @@ impl Subscriber {
                         with_world(&inner, ring, *dispatched, |world| feed.give_history(Ok(block), world));
                         continue;
                     }
-                    feed.is_ready = false;
-                    subscribers[self.key].feeds.pop_front();
+                    subscribers.leave(feed);
                     if waiters.wait(after, id) {
                         tokio::task::spawn_local(read_history(Rc::clone(&inner)));
                     }
@@ -156,19 +164,6 @@ impl Subscriber {
         let Dispatching { feeds, ring, dispatched, .. } = &mut *dispatching;
         let feed = feeds.get_mut(id.key as usize).filter(|feed| feed.serial == id.serial)?;
         with_world(&inner, ring, *dispatched, |world| feed.progress(world))
-    }
-
-    fn next_ready(&self, dispatching: &mut Dispatching, cx: &Context<'_>) -> Option<u32> {
-        let ready = &mut dispatching.subscribers[self.key];
-        let key = ready.feeds.front().copied();
-        if key.is_none() {
-            ready.is_waiting = true;
-            match &mut ready.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                None => ready.waker = Some(cx.waker().clone()),
-            }
-        }
-        key
     }
 }
 
@@ -232,11 +227,7 @@ fn with_world<T>(
 fn remove(inner: &Inner, dispatching: &mut Dispatching, key: u32) {
     let Some(feed) = dispatching.feeds.try_remove(key as usize) else { return };
     dispatching.routes.remove(&feed.filter, &key);
-    if feed.is_ready
-        && let Some(ready) = dispatching.subscribers.get_mut(feed.subscriber)
-    {
-        ready.feeds.retain(|other| *other != key);
-    }
+    dispatching.subscribers.forget(key, &feed);
     if feed.is_congested {
         dispatching.congested -= 1;
         inner.mailbox.signal();
