@@ -70,9 +70,10 @@ impl Serving {
             return Ok(());
         }
         let start = place.told.map_or(Start::Baseline, |told| Start::After(epoch.at(told)));
-        let feed = self.open(&filter, options, start)?;
+        let slot = self.feeds.slot_of(&filter);
+        let feed = self.open(&filter, options, start, slot)?;
         let is_here = epoch == self.local.shard.head().epoch;
-        let index = self.feeds.add(Subscription {
+        let index = self.feeds.put(Subscription {
             filter,
             number,
             place: if is_here { Place { refresh: false, ..place } } else { Place::BASELINE },

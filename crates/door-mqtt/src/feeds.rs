@@ -13,8 +13,9 @@ use crate::tracked::Kind;
 pub(crate) struct Feeds {
     pub(crate) subscriber: Subscriber,
     pub(crate) subscriptions: Slab<Subscription>,
-    /// Once there are many subscriptions. A few are looked through, which is as fast and needs no memory.
-    index: Option<Box<Index>>,
+    /// The subscriptions in the order of their filters, once there are many. A few are looked through, which is as fast
+    /// and needs no memory.
+    by_filter: Option<Box<ByFilter>>,
     /// An item that is not told to its end, and how many of its parts are.
     pub(crate) stalled: Option<Box<(FeedId, Item, usize)>>,
     /// When tracked subscriptions are next told how far they are.
@@ -24,15 +25,9 @@ pub(crate) struct Feeds {
 /// How many subscriptions are looked through before there is an index.
 const LOOKED_THROUGH: usize = 8;
 
-/// Finds subscriptions among many: sorted lists, which take a fifth of the memory of hash maps and are short enough.
+/// Finds subscriptions among many: a sorted list, which takes a fifth of the memory of a hash map and is short enough.
 #[derive(Default)]
-struct Index {
-    /// In the order of their filters.
-    by_filter: Vec<u32>,
-    by_feed: Vec<(FeedId, u32)>,
-    /// Which subscription the last item was for: mostly the next one's too.
-    last: Option<(FeedId, usize)>,
-}
+struct ByFilter(Vec<u32>);
 
 /// How one subscription is told.
 pub(crate) struct Subscription {
@@ -71,23 +66,26 @@ impl Subscription {
 
 impl Feeds {
     pub(crate) fn new(subscriber: Subscriber) -> Self {
-        Self { subscriber, subscriptions: Slab::new(), index: None, stalled: None, next_progress: None }
+        Self { subscriber, subscriptions: Slab::new(), by_filter: None, stalled: None, next_progress: None }
     }
 
-    /// The subscription that a feed belongs to; `None` once it has ended.
-    pub(crate) fn index_of(&mut self, feed: FeedId) -> Option<usize> {
-        match &mut self.index {
-            Some(index) => index.at_feed(feed),
-            None => self.subscriptions.iter().find(|(_, told)| told.is_told_by(feed)).map(|(at, _)| at),
-        }
+    /// The subscription that a feed belongs to; `None` once it has ended. Its feeds are labelled with where it stands.
+    pub(crate) fn index_of(&self, feed: FeedId) -> Option<usize> {
+        let at = feed.label() as usize;
+        self.subscriptions.get(at).is_some_and(|told| told.is_told_by(feed)).then_some(at)
     }
 
     /// The subscription with this filter.
     pub(crate) fn find(&self, filter: &str) -> Option<usize> {
-        match &self.index {
-            Some(index) => index.at_filter(filter, &self.subscriptions).ok().map(|(_, at)| at),
+        match &self.by_filter {
+            Some(sorted) => sorted.find(filter, &self.subscriptions).ok().map(|(_, at)| at),
             None => self.subscriptions.iter().find(|(_, told)| &*told.filter == filter).map(|(at, _)| at),
         }
+    }
+
+    /// Where the subscription with this filter stands, or would.
+    pub(crate) fn slot_of(&self, filter: &str) -> usize {
+        self.find(filter).unwrap_or_else(|| self.subscriptions.vacant_key())
     }
 
     pub(crate) fn get(&mut self, index: usize) -> Option<&mut Subscription> {
@@ -159,25 +157,27 @@ impl Feeds {
 
     pub(crate) fn end_feed(&mut self, feed: FeedId) {
         self.subscriber.unsubscribe(feed);
-        if let Some(index) = &mut self.index {
-            index.remove_feed(feed);
-        }
         self.stalled = self.stalled.take().filter(|stalled| stalled.0 != feed);
     }
 
-    /// Adds a subscription, and says where it is.
-    pub(crate) fn add(&mut self, told: Subscription) -> usize {
+    /// Puts a subscription in its [slot](Self::slot_of), in place of one with the same filter, and says where that is.
+    pub(crate) fn put(&mut self, told: Subscription) -> usize {
+        if let Some(at) = self.find(&told.filter) {
+            let replaced = std::mem::replace(&mut self.subscriptions[at], told);
+            self.end_feeds(&replaced);
+            return at;
+        }
         if self.subscriptions.capacity() == 0 {
             // Most connections have one subscription for all their life.
             self.subscriptions.reserve_exact(1);
         }
         let at = self.subscriptions.insert(told);
-        if let Some(index) = &mut self.index {
-            index.add(at, &self.subscriptions);
+        if let Some(sorted) = &mut self.by_filter {
+            sorted.add(at, &self.subscriptions);
         } else if self.subscriptions.len() > LOOKED_THROUGH {
-            let mut index = Box::<Index>::default();
-            self.subscriptions.iter().for_each(|(at, _)| index.add(at, &self.subscriptions));
-            self.index = Some(index);
+            let mut sorted = Box::<ByFilter>::default();
+            self.subscriptions.iter().for_each(|(at, _)| sorted.add(at, &self.subscriptions));
+            self.by_filter = Some(sorted);
         }
         at
     }
@@ -186,9 +186,6 @@ impl Feeds {
     pub(crate) fn refresh(&mut self, at: usize, feed: FeedId) {
         let Some(told) = self.subscriptions.get_mut(at) else { return };
         let replaced = told.refresh.replace(feed);
-        if let Some(index) = &mut self.index {
-            index.add_feed(feed, at);
-        }
         if let Some(replaced) = replaced {
             self.end_feed(replaced);
         }
@@ -196,65 +193,40 @@ impl Feeds {
 
     pub(crate) fn remove(&mut self, filter: &str) -> bool {
         let Some(at) = self.find(filter) else { return false };
-        if let Some(index) = &mut self.index {
-            index.remove_filter(filter, &self.subscriptions);
+        if let Some(sorted) = &mut self.by_filter {
+            sorted.remove(filter, &self.subscriptions);
         }
         let told = self.subscriptions.remove(at);
+        self.end_feeds(&told);
+        true
+    }
+
+    fn end_feeds(&mut self, told: &Subscription) {
         self.end_feed(told.feed);
         if let Some(refresh) = told.refresh {
             self.end_feed(refresh);
         }
-        true
     }
 }
 
-impl Index {
+impl ByFilter {
     /// The place in the list, and the subscription, of a filter; else where it would stand in the list.
-    fn at_filter(&self, filter: &str, all: &Slab<Subscription>) -> Result<(usize, usize), usize> {
+    fn find(&self, filter: &str, all: &Slab<Subscription>) -> Result<(usize, usize), usize> {
         let name_of = |at: &u32| all.get(*at as usize).map_or("", |told| &*told.filter);
-        let found = self.by_filter.binary_search_by(|at| name_of(at).cmp(filter));
-        found.map(|place| (place, self.by_filter[place] as usize))
-    }
-
-    fn at_feed(&mut self, feed: FeedId) -> Option<usize> {
-        if let Some((last, at)) = self.last
-            && last == feed
-        {
-            return Some(at);
-        }
-        let place = self.by_feed.binary_search_by_key(&feed, |(feed, _)| *feed).ok()?;
-        let at = self.by_feed[place].1 as usize;
-        self.last = Some((feed, at));
-        Some(at)
+        let found = self.0.binary_search_by(|at| name_of(at).cmp(filter));
+        found.map(|place| (place, self.0[place] as usize))
     }
 
     fn add(&mut self, at: usize, all: &Slab<Subscription>) {
         let Some(told) = all.get(at) else { return };
-        if let Err(place) = self.at_filter(&told.filter, all) {
-            self.by_filter.insert(place, at as u32);
-        }
-        self.add_feed(told.feed, at);
-        if let Some(refresh) = told.refresh {
-            self.add_feed(refresh, at);
+        if let Err(place) = self.find(&told.filter, all) {
+            self.0.insert(place, at as u32);
         }
     }
 
-    /// A new feed is above all others, so that it mostly goes to the end.
-    fn add_feed(&mut self, feed: FeedId, at: usize) {
-        let place = self.by_feed.partition_point(|(other, _)| *other < feed);
-        self.by_feed.insert(place, (feed, at as u32));
-    }
-
-    fn remove_filter(&mut self, filter: &str, all: &Slab<Subscription>) {
-        if let Ok((place, _)) = self.at_filter(filter, all) {
-            self.by_filter.remove(place);
-        }
-    }
-
-    fn remove_feed(&mut self, feed: FeedId) {
-        self.last = None;
-        if let Ok(place) = self.by_feed.binary_search_by_key(&feed, |(feed, _)| *feed) {
-            self.by_feed.remove(place);
+    fn remove(&mut self, filter: &str, all: &Slab<Subscription>) {
+        if let Ok((place, _)) = self.find(filter, all) {
+            self.0.remove(place);
         }
     }
 }

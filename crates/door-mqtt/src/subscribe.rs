@@ -120,20 +120,20 @@ impl Serving {
             (None, RetainHandling::Send | RetainHandling::SendIfNew) => Start::Baseline,
         };
         let head = self.local.shard.head();
-        let feed = self.open(name, options, start)?;
+        let slot = self.feeds.slot_of(name);
+        let feed = self.open(name, options, start, slot)?;
         // The new feed is there before the old one goes, so that nothing falls between them.
         let identifier = &common.identifier;
         let number =
             self.keep_subscription(&NewSubscription { filter: name, options, identifier, kind, start, head });
         self.forget_subscription(name);
-        self.feeds.remove(name);
         let place = match start {
             Start::Now => Place::up_to(head.number),
             Start::After(revision) if revision.epoch == head.epoch => Place::up_to(revision.number),
             Start::Baseline => Place::with_state(head.number, kind),
             Start::After(_) => Place::BASELINE,
         };
-        self.feeds.add(Told {
+        self.feeds.put(Told {
             filter: name.into(),
             number,
             place,
@@ -205,37 +205,34 @@ impl Serving {
     /// Tells the state of a subscription once more.
     pub(crate) fn refresh(&mut self, index: usize) -> Result<(), Refusal> {
         let filter = to_filter(&self.feeds.subscriptions[index].filter)?;
-        let refresh = self.open_with(filter, Mode::Latest, Events::Ignore, false, Start::Baseline)?;
+        let (mode, events, start) = (Mode::Latest, Events::Ignore, Start::Baseline);
+        let refresh = EngineSubscribe { filter, start, mode, events, no_local: None };
+        let refresh = self.open_in(index, refresh)?;
         self.feeds.refresh(index, refresh);
         Ok(())
     }
 
+    /// Opens the feed of a subscription that stands, or is to stand, in `slot`.
     pub(crate) fn open(
         &mut self,
         name: &str,
         options: SubscribeOptions,
         start: Start,
+        slot: usize,
     ) -> Result<FeedId, Refusal> {
         let filter = to_filter(name.strip_prefix(FRAMES).unwrap_or(name))?;
         // What may be lost is dropped, what may not be lost ends the subscription when it cannot be kept.
         let events = if options.qos == Qos::AtMostOnce { Events::Drop } else { Events::End };
-        self.open_with(filter, mode(options.qos), events, options.no_local, start)
+        let no_local = options.no_local.then_some(self.writes.publisher);
+        let mode = mode(options.qos);
+        self.open_in(slot, EngineSubscribe { filter, start, mode, events, no_local })
     }
 
-    fn open_with(
-        &mut self,
-        filter: Filter,
-        mode: Mode,
-        events: Events,
-        no_local: bool,
-        start: Start,
-    ) -> Result<FeedId, Refusal> {
-        let no_local = no_local.then_some(self.writes.publisher);
-        let subscribe = EngineSubscribe { filter, start, mode, events, no_local };
+    fn open_in(&mut self, slot: usize, subscribe: EngineSubscribe) -> Result<FeedId, Refusal> {
         let policy = self.local.shard.policy();
         let permitted =
             policy.authorize(&self.principal, subscribe).map_err(|denied| for_suback(of_denied(&denied)))?;
-        Ok(self.feeds.subscriber.subscribe(permitted))
+        Ok(self.feeds.subscriber.subscribe_as(slot as u32, permitted))
     }
 }
 
