@@ -51,8 +51,6 @@ pub struct Connection {
     pub protocol: Protocol,
     /// The address of the client.
     pub peer: SocketAddr,
-    /// The address that the client reached.
-    pub local: SocketAddr,
 }
 
 /// What serves the connections of one shard. It is made on the shard's thread, never leaves it and
@@ -293,7 +291,6 @@ async fn greet(stream: std::net::TcpStream, peer: SocketAddr, first_byte: Durati
     stream.set_nonblocking(true)?;
     stream.set_nodelay(true)?;
     let mut stream = TcpStream::from_std(stream)?;
-    let local = stream.local_addr()?;
     let mut first = [0u8; 1];
     let Ok(peeked) = tokio::time::timeout(first_byte, stream.peek(&mut first)).await else {
         return Ok(Greeting::Silent);
@@ -302,7 +299,7 @@ async fn greet(stream: std::net::TcpStream, peer: SocketAddr, first_byte: Durati
         return Ok(Greeting::Silent);
     }
     match sniff(first[0]) {
-        Sniffed::Protocol(protocol) => Ok(Greeting::Served(Connection { stream, protocol, peer, local })),
+        Sniffed::Protocol(protocol) => Ok(Greeting::Served(Connection { stream, protocol, peer })),
         Sniffed::Tls => {
             stream.write_all(&TLS_REFUSAL).await?;
             refuse(stream, first_byte).await;

@@ -34,6 +34,7 @@ pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> R
         let seen = crowd::run(async || Seen::of(&server).await)?;
         rows.row(SPEED, "/s", target).value(seen.per_second);
         rows.row("  CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
+        rows.row("  CPU of the load generator for each", "µs", Target::None).value(seen.own_cpu_ns / 1e3);
         rows.row("memory per idle connection", "B", Target::AtMost(2048.0)).value(seen.bytes);
     }
     Ok(())
@@ -43,6 +44,8 @@ pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> R
 struct Seen {
     per_second: f64,
     cpu_ns: f64,
+    /// Of the load generator, which is one thread: it makes no more connections than fill its second.
+    own_cpu_ns: f64,
     bytes: f64,
 }
 
@@ -52,12 +55,19 @@ impl Seen {
         let mut idle = Idle::new(server.addr());
         idle.grow_to(few).await?;
         let (bytes, before) = (server.resident_bytes()?, Sample::take(server.pid())?);
+        let own_before = Sample::of_this_thread()?;
         let per_second = idle.grow_to(many).await?;
+        let own_spent = own_before.until(&Sample::of_this_thread()?);
         let spent = before.until(&Sample::take(server.pid())?);
         let bytes = server.resident_bytes()?.saturating_sub(bytes);
         idle.check().await?;
         let more = (many - few) as f64;
-        Ok(Self { per_second, cpu_ns: spent as f64 / more, bytes: bytes as f64 / more })
+        Ok(Self {
+            per_second,
+            cpu_ns: spent as f64 / more,
+            own_cpu_ns: own_spent as f64 / more,
+            bytes: bytes as f64 / more,
+        })
     }
 }
 
