@@ -65,6 +65,11 @@ impl Http {
         self.stream.get_ref()
     }
 
+    /// The connection and what came on it, for another protocol.
+    pub fn into_stream(self) -> BufReader<TcpStream> {
+        self.stream
+    }
+
     /// Sends a request and reads its answer. The connection can be used again unless the server says `close`.
     pub fn request(
         &mut self,
@@ -213,9 +218,9 @@ impl Events {
     /// `WouldBlock` or `TimedOut` when none comes in time, `UnexpectedEof` when the server ended the stream.
     pub fn next_event(&mut self) -> io::Result<Event> {
         loop {
-            while let Some(end) = find(&self.waiting, b"\n\n") {
-                let block: Vec<u8> = self.waiting.drain(..end + 2).collect();
-                let event = parse(&String::from_utf8_lossy(&block));
+            while let Some(end) = first_event(&self.waiting) {
+                let block: Vec<u8> = self.waiting.drain(..end).collect();
+                let event = parse(&block);
                 if event != Event::default() {
                     return Ok(event);
                 }
@@ -249,25 +254,47 @@ impl Events {
     }
 }
 
-fn parse(block: &str) -> Event {
+/// How long the first event is, with the blank line that ends it.
+fn first_event(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let (line, next) = line(&bytes[at..])?;
+        at += next;
+        if line.is_empty() {
+            return Some(at);
+        }
+    }
+}
+
+/// The first line and where the next one begins. Lines end as in a browser: with CR, with LF or with both.
+fn line(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    let next = match bytes[end..] {
+        [b'\r', b'\n', ..] => end + 2,
+        // An LF may follow.
+        [b'\r'] => return None,
+        _ => end + 1,
+    };
+    Some((&bytes[..end], next))
+}
+
+fn parse(mut block: &[u8]) -> Event {
     let mut event = Event::default();
     let mut data = Vec::new();
-    for line in block.lines() {
-        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+    while let Some((text, next)) = line(block) {
+        block = &block[next..];
+        let text = String::from_utf8_lossy(text);
+        let (field, value) = text.split_once(':').unwrap_or((&text, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut event.name),
             "id" => event.id = Some(value.to_owned()),
-            "data" => data.push(value),
+            "data" => data.push(value.to_owned()),
             _ => {}
         }
     }
     event.data = data.join("\n");
     event
-}
-
-fn find(bytes: &[u8], part: &[u8]) -> Option<usize> {
-    bytes.windows(part.len()).position(|window| window == part)
 }
 
 fn malformed(text: &str) -> io::Error {
@@ -309,7 +336,7 @@ mod tests {
     fn events_are_cut_where_blank_lines_are_and_not_where_chunks_are() {
         let http = scripted(
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n\
-             7\r\n: hi\n\ne\r\n25\r\nvent: sync\nid: e.1\ndata: a\ndata: b\n\n\r\n0\r\n\r\n",
+             7\r\n: hi\n\ne\r\n26\r\nvent: sync\r\nid: e.1\rdata: a\ndata: b\r\n\n\r\n0\r\n\r\n",
         );
         let mut events = http.events("/", None).unwrap();
         let event = Event { name: "sync".to_owned(), id: Some("e.1".to_owned()), data: "a\nb".to_owned() };

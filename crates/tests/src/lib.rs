@@ -3,7 +3,7 @@
 //! Nothing here uses a crate of the product: a client and a server that share a codec also share its mistakes.
 //!
 //! * [`server`]: starts the program, waits until it is ready, watches its log, kills or stops it.
-//! * [`http`], [`mqtt`]: small blocking clients that can also misbehave.
+//! * [`http`], [`mqtt`], [`websocket`]: small blocking clients that can also misbehave.
 //! * [`watch`]: turns what the clients receive into [`frame::Frame`]s.
 //! * [`frame`], [`log`], [`validator`]: what a feed said, what happened, and whether the first tells the second.
 //! * [`load`], [`record`]: writers, in a process of their own, that record what they mean to do before they do it, what was
@@ -31,3 +31,4 @@ pub mod server;
 pub mod tools;
 pub mod validator;
 pub mod watch;
+pub mod websocket;

@@ -10,6 +10,7 @@ mod disk;
 mod docs;
 mod doors;
 mod environment;
+mod forgery;
 mod kill;
 mod many;
 mod mqtt_clients;
