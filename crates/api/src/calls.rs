@@ -354,9 +354,11 @@ pub(crate) struct Members<'a> {
 }
 
 impl Members<'_> {
-    /// The names of the members that are there, besides those of the frame that a call came in.
+    /// The names of the members that are there.
     pub(crate) fn present(&self) -> impl Iterator<Item = &'static str> {
         [
+            ("type", self.kind.is_some()),
+            ("id", self.id.is_some()),
             ("watch", self.watch.is_some()),
             ("path", self.path.is_some()),
             ("filter", self.filter.is_some()),

@@ -32,8 +32,8 @@
 //! whitespace around it is put on one line, because a frame is always one line.
 //!
 //! Modules: [`encode`] and [`decode`] (frames and entries), [`document`] (collection and catch-up),
-//! [`names`] (paths and topics), [`batch`], [`calls`] (requests by name), [`problem`] (RFC 9457), [`sse`] (event
-//! streams), [`time`] (RFC 3339).
+//! [`names`] (paths and topics), [`batch`], [`calls`] (requests by name), [`problem`] (RFC 9457), [`socket`]
+//! (frames of WebSocket), [`sse`] (event streams), [`time`] (RFC 3339).
 
 pub mod batch;
 pub mod calls;
@@ -43,6 +43,7 @@ pub mod encode;
 pub mod names;
 mod payload;
 pub mod problem;
+pub mod socket;
 pub mod sse;
 mod text;
 pub mod time;

@@ -280,7 +280,9 @@ fn pack(value: &Value, out: &mut Vec<u8>) {
                 out.push(0xdc);
                 out.extend_from_slice(&(list.len() as u16).to_be_bytes());
             }
-            list.iter().for_each(|value| pack(value, out));
+            for value in list {
+                pack(value, out);
+            }
         }
         Value::String(text) => {
             out.push(0xd9);

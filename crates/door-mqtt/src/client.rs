@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use dovetail_auth::Principal;
 use dovetail_engine::Record;
 use dovetail_mqtt_proto::{Cause, Connection, Event, ReasonCode};
+use dovetail_net::Timer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
 
 use crate::Local;
 use crate::answer::Refusal;
@@ -75,14 +75,6 @@ enum Stage {
     Opening(Box<Opening>),
     /// Accepted.
     Serving(Box<Serving>),
-}
-
-/// One timer for all deadlines. It is moved when it fires too early, not each time that a deadline moves.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    /// What it is set to. It is looked at in every round, which the sleep itself need not be.
-    set_to: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Life<S> {
@@ -289,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         };
         match deadline {
             Some(deadline) => self.timer.arm(deadline, now, cx),
-            None => self.timer.set_to = None,
+            None => self.timer.disarm(),
         }
     }
 
@@ -430,33 +422,5 @@ fn ordered(reason: ReasonCode) -> &'static str {
         ReasonCode::SessionTakenOver => "another connection uses the client id",
         ReasonCode::ServerShuttingDown => "the server is stopping",
         _ => "",
-    }
-}
-
-impl Timer {
-    /// Whether what it was set to has come.
-    fn is_due(&self, now: Instant) -> bool {
-        self.set_to.is_some_and(|set_to| set_to <= now)
-    }
-
-    /// Wakes the connection at `deadline`, or somewhat earlier.
-    fn arm(&mut self, deadline: Instant, now: Instant, cx: &mut Context<'_>) {
-        let deadline = deadline.max(now + Duration::from_millis(1));
-        if self.set_to.is_some_and(|set_to| now < set_to && set_to <= deadline) {
-            // It is set already, and its waker is that of this task.
-            return;
-        }
-        self.set_to = Some(deadline);
-        let deadline = tokio::time::Instant::from_std(deadline);
-        let sleep = match &mut self.sleep {
-            Some(sleep) => {
-                sleep.as_mut().reset(deadline);
-                sleep
-            }
-            none => none.insert(Box::pin(tokio::time::sleep_until(deadline))),
-        };
-        if sleep.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
     }
 }

@@ -38,6 +38,14 @@ pub const HTTP_BODY: Duration = Duration::from_secs(30);
 pub const HTTP_KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// Bytes that a WebSocket frame may have beyond one payload: what is around it, and small messages that are sent along.
 pub const WEBSOCKET_FRAME_OVERHEAD: usize = 64 << 10;
+/// *Hard*: bytes of what a client calls a request on a WebSocket.
+pub const CALL_ID_BYTES: usize = 64;
+/// Calls of one connection that are taken in before the first of them is answered.
+pub const CALLS_PENDING: usize = 64;
+/// After how long a silence of its client a WebSocket is pinged, and after how long another it is given up.
+pub const WEBSOCKET_SILENCE: Duration = Duration::from_secs(30);
+/// The shortest and the longest time after which clients are asked to come back, each after its own.
+pub const RECONNECT: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
 /// How long a CONNECT packet may take.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(5);
 /// Bytes of a CONNECT packet.

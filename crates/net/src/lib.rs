@@ -8,7 +8,7 @@
 //!
 //! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
 //! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes or messages in frames), `drain` (how to stop),
-//! `counters`.
+//! `timer` (deadlines of a connection), `counters`.
 
 mod accept;
 mod counters;
@@ -16,6 +16,7 @@ mod drain;
 mod exposure;
 mod shards;
 mod sniff;
+mod timer;
 mod websocket;
 
 pub use accept::{Listener, accept};
@@ -24,4 +25,5 @@ pub use drain::{Drain, Draining, Hold};
 pub use exposure::{ExposureError, Protection, check_exposure};
 pub use shards::{Connection, Dispatcher, LocalService, Options, Shards};
 pub use sniff::{Protocol, Sniffed, sniff};
+pub use timer::Timer;
 pub use websocket::{CloseCode, End, Input, Kind, Message, Messages, WebSocket, accept_key};
