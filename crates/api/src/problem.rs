@@ -87,6 +87,8 @@ problem_types! {
     EmptyRepresentation = "empty-representation", 422, "A representation cannot be empty";
     /// An idempotency key was used before, for another request.
     IdempotencyKeyReused = "idempotency-key-reused", 422, "The idempotency key was used for another request";
+    /// The connection has to become a WebSocket.
+    UpgradeRequired = "upgrade-required", 426, "The connection has to be upgraded";
     /// Whoever asks asks too often.
     TooManyRequests = "too-many-requests", 429, "Too many requests";
     /// The header fields are larger than the limit.

@@ -34,6 +34,8 @@ pub struct Settings {
     /// Subprotocols of WebSocket that somebody serves, the preferred ones first; connections that speak them are given back
     /// ([`crate::Upgraded`]).
     pub subprotocols: &'static [&'static str],
+    /// What is spoken at `/-/ws` by who offers no subprotocol there; one of `subprotocols`.
+    pub usual_subprotocol: Option<&'static str>,
     /// Which web pages of other hosts may use the server.
     pub origins: Origins,
 }
@@ -49,6 +51,7 @@ impl Default for Settings {
             min_revision_wait: Duration::from_secs(5),
             progress_every: limits::PROGRESS,
             subprotocols: &[],
+            usual_subprotocol: None,
             origins: Origins::default(),
         }
     }

@@ -12,6 +12,7 @@ use crate::door::Shared;
 use crate::headers;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
+use crate::upgrade;
 
 const OPENAPI: &str = include_str!("own/openapi.json");
 const ASYNCAPI: &str = include_str!("own/asyncapi.json");
@@ -31,6 +32,7 @@ pub(crate) fn page(call: &Call<'_>, name: &str) -> Answer<Response<Payload>> {
         "openapi.json" => Ok(fixed(JSON, OPENAPI)),
         "asyncapi.json" => Ok(fixed(JSON, ASYNCAPI)),
         "console" => Ok(fixed("text/html; charset=utf-8", CONSOLE)),
+        upgrade::PAGE => Err(Failure::upgrade_required()),
         _ => {
             let detail = format!("the server has no page `/-/{name}`");
             Err(Failure::new(ProblemType::NotFound, detail))

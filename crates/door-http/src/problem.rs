@@ -26,6 +26,8 @@ struct Parts {
     allow: Option<&'static str>,
     accept_patch: bool,
     websocket_version: Option<&'static str>,
+    /// What the connection has to become.
+    upgrade: Option<&'static str>,
     /// The rest of the request is not worth reading.
     close: bool,
 }
@@ -87,6 +89,14 @@ impl Failure {
         self
     }
 
+    /// Only a WebSocket is served here.
+    pub(crate) fn upgrade_required() -> Self {
+        let detail = "this is the address of a WebSocket; the subprotocol is dovetail.v1";
+        let mut failure = Self::new(ProblemType::UpgradeRequired, detail);
+        failure.0.upgrade = Some("websocket");
+        failure
+    }
+
     /// Closes the connection after the answer.
     pub(crate) fn closing(mut self) -> Self {
         self.0.close = true;
@@ -94,7 +104,7 @@ impl Failure {
     }
 
     pub(crate) fn into_response(self) -> Response<Payload> {
-        let Parts { problem, allow, accept_patch, websocket_version, close } = *self.0;
+        let Parts { problem, allow, accept_patch, websocket_version, upgrade, close } = *self.0;
         let mut text = Vec::with_capacity(256);
         problem.encode(&mut text);
         let mut response = Response::new(Payload::Whole(text.into()));
@@ -122,6 +132,11 @@ impl Failure {
         }
         if let Some(version) = websocket_version {
             fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static(version));
+        }
+        if let Some(upgrade) = upgrade {
+            // RFC 9110 §15.5.22.
+            fields.insert(header::UPGRADE, HeaderValue::from_static(upgrade));
+            fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         if close {
             fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -151,6 +166,7 @@ impl From<Refusal> for Failure {
             allow: None,
             accept_patch: false,
             websocket_version: None,
+            upgrade: None,
             close: false,
         }))
     }

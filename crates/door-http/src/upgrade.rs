@@ -1,7 +1,8 @@
 //! The handshake of WebSocket (RFC 6455 §4.2): which requests are one, and the answer.
 //!
-//! What speaks inside a WebSocket is told by its subprotocol, on any path, and at the mounted page by the page. The door
-//! serves none of them itself: it gives the connection back to whoever let it in ([`crate::Upgraded`]).
+//! What speaks inside a WebSocket is told by its subprotocol, on any path, and without one by the page: the mounted one,
+//! and `/-/ws`. The door serves none of them itself: it gives the connection back to whoever let it in
+//! ([`crate::Upgraded`]).
 
 use dovetail_net::accept_key;
 use http::request::Parts;
@@ -14,6 +15,8 @@ use crate::mount;
 use crate::payload::{Agreed, Payload};
 use crate::problem::{Answer, Failure};
 
+/// The page that is a WebSocket and nothing else.
+pub(crate) const PAGE: &str = "ws";
 /// The version of the protocol, the only one there is.
 const VERSION: &str = "13";
 
@@ -47,7 +50,9 @@ pub(crate) fn answer(call: &Call<'_>, body: &Incoming) -> Answer<Response<Payloa
     let known = call.door.settings().subprotocols;
     // The first of ours that is offered: who offers `mqtt` is answered with it, whatever else it offers [MQTT-6.0.0-4].
     let is_offered = |known: &str| lists(headers, &header::SEC_WEBSOCKET_PROTOCOL).any(|name| name == known);
-    let chosen = known.iter().copied().find(|known| is_offered(known));
+    let offered = known.iter().copied().find(|known| is_offered(known));
+    let usual = || call.door.settings().usual_subprotocol.filter(|_| is_plain(call.head));
+    let chosen = offered.or_else(usual);
     let mounted = call.mounted().filter(|(_, below)| chosen.is_none() && below.is_empty());
     match (chosen, mounted) {
         (None, None) => {
@@ -69,10 +74,18 @@ pub(crate) fn answer(call: &Call<'_>, body: &Incoming) -> Answer<Response<Payloa
     fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     fields.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     fields.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    if let Some(chosen) = chosen {
-        fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(chosen));
+    if let Some(offered) = offered {
+        // Nothing may be said that was not offered (RFC 6455 §4.2.2).
+        fields.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(offered));
     }
     Ok(response)
+}
+
+/// Whether a handshake is for `/-/ws` and offers no subprotocol, as that of a browser which was told nothing but the
+/// address.
+fn is_plain(head: &Parts) -> bool {
+    let page = head.uri.path().strip_prefix("/-/");
+    page == Some(PAGE) && !head.headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL)
 }
 
 /// The members of a field that is a list, over all its lines.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use common::{PEER, World, raw, with_everything};
+use dovetail_api::problem::ProblemType;
 use dovetail_door_http::{Origins, Settings, Upgraded};
 use dovetail_engine::Options;
 use dovetail_journal::memory::MemoryOptions;
@@ -198,5 +199,44 @@ fn who_does_not_take_the_answer_is_cut_off() {
         io.write_all(handshake("/", &[]).as_bytes()).await.unwrap();
         assert!(serving.await.unwrap().is_none());
         assert_eq!(began.elapsed(), Duration::from_mins(1));
+    });
+}
+
+#[test]
+fn the_page_for_it_needs_no_subprotocol_and_is_nothing_else() {
+    let settings = Settings {
+        subprotocols: &["mqtt", "dovetail.v1"],
+        usual_subprotocol: Some("dovetail.v1"),
+        ..Settings::default()
+    };
+    with_everything(settings, Options::default(), MemoryOptions::default(), false, |world| async move {
+        for (path, offered, expected) in [
+            ("/-/ws", "", Some("dovetail.v1")),
+            ("/-/ws?x=1", "", Some("dovetail.v1")),
+            ("/-/ws", "dovetail.v1", Some("dovetail.v1")),
+            ("/-/ws", "mqtt", Some("mqtt")),
+            ("/a", "dovetail.v1", Some("dovetail.v1")),
+            ("/-/ws", "soap", None),
+            ("/-/ws/", "", None),
+            ("/a", "", None),
+        ] {
+            let (mut io, serving) = serve(&world, PEER);
+            let request = handshake(path, &[("Sec-WebSocket-Protocol", offered)]);
+            io.write_all(request.as_bytes()).await.unwrap();
+            let answer = head(&mut io).await;
+            let Some(spoken) = expected else {
+                assert!(answer.starts_with("HTTP/1.1 400 "), "{path} {offered}: {answer}");
+                continue;
+            };
+            assert!(answer.starts_with("HTTP/1.1 101 "), "{path} {offered}: {answer}");
+            // What was not offered must not be said.
+            assert_eq!(answer.contains("sec-websocket-protocol"), !offered.is_empty(), "{answer}");
+            assert_eq!(serving.await.unwrap().unwrap().subprotocol, spoken);
+        }
+        let plain = world.call("GET", "/-/ws", &[], "").await;
+        assert_eq!(plain.status.as_u16(), 426);
+        assert_eq!(plain.field("upgrade"), "websocket");
+        assert!(plain.problem(ProblemType::UpgradeRequired).detail.contains("dovetail.v1"));
+        assert_eq!(world.http2().await.call("GET", "/-/ws", &[], "").await.status.as_u16(), 426);
     });
 }

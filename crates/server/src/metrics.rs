@@ -1,13 +1,14 @@
-//! The metrics of what is not the HTTP door's: connections and MQTT, in the text format of Prometheus.
+//! The metrics of what is not the HTTP door's: connections, MQTT and WebSocket, in the text format of Prometheus.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dovetail_door_mqtt::Door;
+use dovetail_door_ws::Door as WsDoor;
 use dovetail_net::Counters;
 
-/// Appends what the listeners and the MQTT door have counted.
-pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door) {
+/// Appends what the listeners and the doors of MQTT and WebSocket have counted.
+pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door, ws: &WsDoor) {
     let (net, done) = (net.read(), mqtt.counters().read());
     gauge(text, "dovetail_connections", "Connections that are open now.", net.open as u64);
     counter(text, "dovetail_connections_accepted_total", "Connections accepted.", net.accepted);
@@ -58,6 +59,25 @@ pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door) {
     );
     counter(text, "dovetail_mqtt_wills_total", "Wills published.", done.wills);
     append_traffic(text, mqtt);
+    append_ws(text, ws);
+}
+
+/// What the door of `dovetail.v1` has done.
+fn append_ws(text: &mut String, ws: &WsDoor) {
+    let done = ws.counters();
+    gauge(text, "dovetail_ws_clients", "WebSockets of dovetail.v1 that are open.", done.open);
+    gauge(text, "dovetail_ws_watches", "Watches on them.", done.watches);
+    let counters = [
+        ("connects", "WebSockets of dovetail.v1 accepted.", done.accepted),
+        ("requests", "Requests that came on them.", done.requests),
+        ("requests_refused", "Requests refused.", done.refused),
+        ("frames", "Frames of watches sent.", done.frames),
+        ("violations", "WebSockets ended for breaking the protocol.", done.violations),
+        ("silent", "WebSockets given up because nothing was heard of them.", done.silent),
+    ];
+    for (name, help, value) in counters {
+        counter(text, &format!("dovetail_ws_{name}_total"), help, value);
+    }
 }
 
 /// What has gone through the MQTT door.

@@ -5,8 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dovetail_api::socket::SUBPROTOCOL;
 use dovetail_auth::Policy;
+use dovetail_calls::Desk;
+use dovetail_calls::pages::Pages;
 use dovetail_door_mqtt::Door as MqttDoor;
+use dovetail_door_ws::Door as WsDoor;
 use dovetail_engine::{Clock, Engine, Running};
 use dovetail_model::{Revision, limits};
 use dovetail_net::{Drain, Listener, Shards, accept};
@@ -130,25 +134,34 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
     let http = dovetail_door_http::Settings {
         body_bytes: config.engine.payload_bytes,
         subprotocols: SUBPROTOCOLS,
+        usual_subprotocol: Some(SUBPROTOCOL),
         origins: config.origins.clone(),
         ..dovetail_door_http::Settings::default()
     };
+    let ws = WsDoor::new(dovetail_door_ws::Options {
+        payload_bytes: config.engine.payload_bytes,
+        ..dovetail_door_ws::Options::default()
+    });
     let metrics = {
-        let (net, mqtt) = (Arc::clone(&counters), mqtt.clone());
-        Box::new(move |text: &mut String| metrics::append(text, &net, &mqtt))
+        let (net, mqtt, ws) = (Arc::clone(&counters), mqtt.clone(), ws.clone());
+        Box::new(move |text: &mut String| metrics::append(text, &net, &mqtt, &ws))
     };
+    let pages = Arc::new(Pages::default());
+    let calls = dovetail_calls::Settings { payload_bytes: config.engine.payload_bytes };
     let http = dovetail_door_http::Shared::new(engine.clone(), http, Some(metrics));
     let (engine, draining, mqtt) = (engine.clone(), drain.draining(), mqtt.clone());
     let frame_bytes = config.engine.payload_bytes + limits::WEBSOCKET_FRAME_OVERHEAD;
     Shards::start(config.shards, options, drain.draining(), counters, move |index| {
         let shard = engine.shard();
         let http = dovetail_door_http::Door::new(shard.clone(), Arc::clone(&http), draining.clone());
+        let desk = Desk::new(shard.clone(), Arc::clone(&pages), calls);
+        let ws = ws.local(desk, draining.clone());
         let mqtt = mqtt.local(shard);
         if index == 0 {
             // One of them looks after the sessions of all.
             let mqtt = mqtt.clone();
             tokio::task::spawn_local(async move { mqtt.keep().await });
         }
-        Doors { http, mqtt, frame_bytes, draining: draining.clone() }
+        Doors { http, mqtt, ws, frame_bytes, draining: draining.clone() }
     })
 }
