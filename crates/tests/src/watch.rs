@@ -6,11 +6,14 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::frame::{Change, Effect, Frame, Position, changes};
 use crate::http::Http;
 use crate::log::{Log, NotContiguous};
 use crate::mqtt::{Connect, Mqtt, Publish, Version, pair};
 use crate::validator::Mode;
+use crate::websocket::WebSocket;
 
 /// How long a subscriber may take to get where it has to.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,6 +27,8 @@ pub enum Door {
     Changes,
     /// Plain MQTT 5 messages, with the position in their user properties.
     Tracked,
+    /// JSON frames on a WebSocket.
+    Socket,
 }
 
 /// A subscription that is being recorded.
@@ -79,6 +84,7 @@ impl Watch {
                 });
                 (socket, thread)
             }
+            Door::Socket => Self::socket(address, filter, mode, since.as_deref(), Arc::clone(&record))?,
         };
         Ok(Self { record, socket, thread: Some(thread) })
     }
@@ -125,6 +131,33 @@ impl Watch {
         let thread = std::thread::spawn(move || {
             while let Ok(event) = events.next_event() {
                 record.add_json(&event.data);
+            }
+        });
+        Ok((socket, thread))
+    }
+}
+
+impl Watch {
+    fn socket(
+        address: SocketAddr,
+        filter: &str,
+        mode: Mode,
+        since: Option<&str>,
+        record: Arc<Record>,
+    ) -> io::Result<(TcpStream, JoinHandle<()>)> {
+        let connected = WebSocket::connect(address, "/-/ws", Some("dovetail.v1"), &[]);
+        let mut client = connected.map_err(io::Error::other)?;
+        let mode = if mode == Mode::Every { "every" } else { "latest" };
+        let request = json!({ "type": "watch", "id": "w", "filter": filter, "mode": mode, "since": since });
+        client.send_text(&request.to_string())?;
+        let socket = client.socket().try_clone()?;
+        client.patience(Duration::from_mins(10))?;
+        let thread = std::thread::spawn(move || {
+            while let Ok(text) = client.text() {
+                // Its name comes first; `hello` and `bye` have none.
+                if let Some(frame) = text.strip_prefix("{\"watch\":\"w\",") {
+                    record.add_json(&format!("{{{frame}"));
+                }
             }
         });
         Ok((socket, thread))

@@ -42,6 +42,8 @@ fn nothing_is_lost_and_nothing_is_invented() {
         Subscriber::new(Door::Changes, "load/+/k1", Mode::Latest),
         Subscriber::new(Door::Tracked, "load/#", Mode::Every),
         Subscriber::new(Door::Tracked, "#", Mode::Latest),
+        Subscriber::new(Door::Socket, "load/#", Mode::Every),
+        Subscriber::new(Door::Socket, "#", Mode::Latest),
     ];
     let mut log = None;
     let mut tally = Tally::default();
@@ -97,7 +99,7 @@ fn kill(
 
 /// At the end: the server at rest, every subscriber at the head with the right state, and the whole history the same as
 /// what was read of it piece by piece.
-fn rest(place: &Path, log: Log, mut subscribers: [Subscriber; 6]) {
+fn rest(place: &Path, log: Log, mut subscribers: [Subscriber; 8]) {
     let (server, log) = restart(place, Some(log), &mut subscribers);
     let again = watch::extend(server.address(), None).unwrap();
     assert_eq!(again, log, "the history has changed");

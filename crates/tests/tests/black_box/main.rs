@@ -20,4 +20,5 @@ mod sessions;
 mod shared;
 mod start;
 mod stop;
+mod websocket_door;
 mod wills;
