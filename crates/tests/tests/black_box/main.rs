@@ -20,5 +20,6 @@ mod sessions;
 mod shared;
 mod start;
 mod stop;
+mod websocket_abuse;
 mod websocket_door;
 mod wills;
