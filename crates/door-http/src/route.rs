@@ -141,6 +141,9 @@ async fn server(call: &Call<'_>, page: &str, body: Incoming) -> Answer<Response<
             _ => Box::pin(mount::answer(call, mount, body)).await,
         };
     }
+    if page == upgrade::PAGE && *method == Method::OPTIONS {
+        return Ok(options(PAGE_METHODS));
+    }
     let found = own::page(call, page)?;
     match *method {
         Method::GET | Method::HEAD => Ok(found),

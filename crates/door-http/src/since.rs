@@ -7,18 +7,23 @@ use dovetail_api::document::write_changes;
 use dovetail_api::{JSON, NDJSON, encode};
 use dovetail_engine::{ChangePage, Changes, Events, Item, Mode, Start, Subscribe};
 use dovetail_model::{Filter, Revision};
-use http::{HeaderValue, Response, header};
+use http::{HeaderValue, Response, StatusCode, header};
 
 use crate::call::Call;
+use crate::conditions::{Conditions, State, Verdict};
 use crate::headers;
 use crate::negotiate::{Wanted, wanted};
 use crate::payload::{Chunks, Payload};
-use crate::problem::Answer;
+use crate::problem::{Answer, Failure};
 use crate::query::Query;
 use crate::read::min_revision;
 
 /// Bytes after which a chunk of NDJSON is sent.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// How caches may use what happened after a position: it stays true, so whoever asks the same meanwhile can be given it
+/// and goes on from where it ends. Thousands of long polls of one position cost one answer behind a cache.
+const FRESH: &str = "max-age=5";
 
 /// Answers with what changed under `filter` after `position`.
 pub(crate) async fn answer(
@@ -37,11 +42,25 @@ pub(crate) async fn answer(
         page = call.door.shard.changes(call.authorize(ask())?).await?;
     }
     let is_ndjson = wanted(&call.head.headers) == Wanted::Ndjson;
+    let state = State { revision: page.rev, modified_s: None };
+    let verdict = Conditions::of(&call.head.headers)?.evaluate(Some(state));
+    if verdict == Verdict::Failed {
+        return Err(Failure::precondition_failed(filter.as_str(), Some(page.rev)));
+    }
     let mut response = Response::new(Payload::Empty);
     let fields = response.headers_mut();
     fields.insert(headers::REVISION, headers::revision(page.head));
-    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(header::VARY, HeaderValue::from_static("accept"));
+    // The two forms share a URL, so only one of them can have the strong tag.
+    let etag = if is_ndjson { headers::weak_etag(page.rev) } else { headers::etag(page.rev) };
+    fields.insert(header::ETAG, etag);
+    // That nothing happened yet is not true for long, and who got it again at once would ask without end.
+    let freshness = if page.deliveries.is_empty() { "no-store" } else { FRESH };
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(freshness));
+    fields.insert(header::VARY, HeaderValue::from_static("accept, dovetail-min-revision"));
+    if verdict == Verdict::NotModified {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(if is_ndjson { NDJSON } else { JSON }));
     if !call.is_head() {
         *response.body_mut() = if is_ndjson {

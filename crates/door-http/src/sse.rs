@@ -10,7 +10,7 @@ use dovetail_api::encode;
 use dovetail_api::sse::{self, Position, name};
 use dovetail_calls::frame;
 use dovetail_engine::{Events, FeedId, Item, Mode, Start, Subscribe, Subscriber};
-use dovetail_model::{Epoch, Filter};
+use dovetail_model::{Epoch, Filter, limits};
 use http::{HeaderValue, Response, header};
 use tokio::time::{Instant, Sleep};
 
@@ -24,8 +24,6 @@ use crate::read::min_revision;
 
 /// Bytes after which a gathered write goes out although more is ready.
 const GATHER_BYTES: usize = 64 << 10;
-/// When a browser comes back after the stream ended.
-const RETRY_MS: u64 = 1_000;
 
 /// Answers with the feed of `filter`.
 pub(crate) async fn answer(call: &Call<'_>, filter: Filter) -> Answer<Response<Payload>> {
@@ -49,7 +47,9 @@ pub(crate) async fn answer(call: &Call<'_>, filter: Filter) -> Answer<Response<P
     let mut subscriber = shard.subscriber(call.principal.clone());
     let feed = subscriber.subscribe(subscribe);
     let mut preface = Vec::new();
-    sse::retry(&mut preface, RETRY_MS);
+    // Each after a time of its own, or all would come back to a server that starts again at once.
+    let [least, most] = limits::RECONNECT.map(|delay| delay.as_millis() as u64);
+    sse::retry(&mut preface, fastrand::u64(least..=most));
     if is_unreadable {
         sse::event(&mut preface, name::RESET, Position::None, |out| {
             encode::reset(out, shard.head(), "invalid");

@@ -67,6 +67,7 @@ const TABLE: &[Row] = &[
     ("PUT", "/a", &[("expect", "the-best")], "x", ProblemType::ExpectationFailed),
     ("PATCH", "/j", &[MERGE], "", ProblemType::Unprocessable),
     ("PUT", "/a", &[], "", ProblemType::EmptyRepresentation),
+    ("GET", "/-/ws", &[], "", ProblemType::UpgradeRequired),
 ];
 
 /// Types that take more than one request, each with a test below or in another file.

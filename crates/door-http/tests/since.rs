@@ -175,3 +175,59 @@ fn a_long_poll_ends_empty_at_its_time_and_when_the_server_stops() {
         assert!(poll.await.unwrap().changes.is_empty());
     });
 }
+
+#[test]
+fn what_happened_can_be_kept_by_caches_and_that_nothing_did_cannot() {
+    script(|world| async move {
+        let start = at(&world, 0);
+        world.put("/a", "1").await;
+        let url = format!("/?since={start}");
+        let told = world.get(&url).await;
+        assert_eq!(told.field("cache-control"), "max-age=5");
+        assert_eq!(told.field("vary"), "accept, dovetail-min-revision");
+        let tag = told.field("etag").to_owned();
+        assert_eq!(tag, format!("\"{}\"", world.engine.head()));
+        // Whoever asks the same gets the same, however they wait.
+        for again in [url.clone(), format!("{url}&wait=30")] {
+            let again = world.get(&again).await;
+            assert_eq!((again.field("etag"), &again.body), (&*tag, &told.body));
+        }
+        let known = world.call("GET", &url, &[("if-none-match", &tag)], "").await;
+        assert_eq!((known.status.as_u16(), known.body.len()), (304, 0));
+        assert_eq!(known.field("etag"), tag);
+        let lines = world.call("GET", &url, &[("accept", "application/x-ndjson")], "").await;
+        assert_eq!(lines.field("etag"), format!("W/{tag}"));
+        world.put("/a", "2").await;
+        assert_eq!(world.call("GET", &url, &[("if-none-match", &tag)], "").await.status.as_u16(), 200);
+        let nothing = world.get(&format!("/?since={}", world.engine.head())).await;
+        assert_eq!(nothing.field("cache-control"), "no-store");
+        let gone = world.get("/?since=zzzzzzzz.1").await;
+        assert_eq!((gone.status.as_u16(), gone.field("cache-control")), (410, "no-store"));
+    });
+}
+
+#[test]
+fn long_polls_of_one_position_are_answered_alike() {
+    script(|world| async move {
+        world.put("/a", "1").await;
+        let url = format!("/a?since={}&wait=30", world.engine.head());
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let (world, url) = (Rc::clone(&world), url.clone());
+                tokio::task::spawn_local(async move { world.get(&url).await })
+            })
+            .collect();
+        while world.engine.counters().values().feeds < 8 {
+            tokio::task::yield_now().await;
+        }
+        world.put("/a", "2").await;
+        let mut answers = Vec::new();
+        for answer in waiting {
+            let answer = answer.await.unwrap();
+            assert_eq!(answer.field("cache-control"), "max-age=5");
+            answers.push((answer.field("etag").to_owned(), answer.body.clone()));
+        }
+        answers.dedup();
+        assert_eq!(answers.len(), 1, "{answers:?}");
+    });
+}
