@@ -28,8 +28,15 @@ pub trait Mount {
     /// back then ([`crate::Upgraded`]).
     fn refuse(&self, head: &Parts) -> Option<Response<Bytes>>;
 
-    /// Answers a request of `principal`. Runs on the thread of the door.
-    fn answer<'a>(&'a self, head: &'a Parts, principal: &'a Principal, body: Bytes) -> Answering<'a>;
+    /// Answers a request of `principal`. `below` is what follows the page in the path, without a slash before it. Runs on
+    /// the thread of the door.
+    fn answer<'a>(
+        &'a self,
+        head: &'a Parts,
+        below: &'a str,
+        principal: &'a Principal,
+        body: Bytes,
+    ) -> Answering<'a>;
 }
 
 /// An answer to come.
@@ -50,10 +57,10 @@ pub(crate) fn below<'a>(mount: &dyn Mount, page: &'a str) -> Option<&'a str> {
 }
 
 /// Receives the body and has the request answered.
-pub(crate) async fn answer(call: &Call<'_>, mount: &dyn Mount, body: Incoming) -> Answer<Response<Payload>> {
+pub(crate) async fn answer(call: &Call<'_>, (mount, below): (&dyn Mount, &str), body: Incoming) -> Answer<Response<Payload>> {
     // It counts as received until it is answered.
     let body = receive(call.door, body).await?;
-    let response = mount.answer(call.head, call.principal, Bytes::clone(&body)).await;
+    let response = mount.answer(call.head, below, call.principal, Bytes::clone(&body)).await;
     Ok(response.map(|reply| match reply {
         Reply::Whole(bytes) => whole(bytes),
         Reply::Stream(chunks) => Payload::Feed(chunks),

@@ -135,10 +135,10 @@ async fn server(call: &Call<'_>, page: &str, body: Incoming) -> Answer<Response<
             _ => Err(Failure::method_not_allowed(COMMAND_METHODS)),
         };
     }
-    if let Some((mount, _)) = call.mounted() {
+    if let Some(mounted) = call.mounted() {
         return match *method {
             Method::OPTIONS => Ok(options(mount::METHODS)),
-            _ => Box::pin(mount::answer(call, mount, body)).await,
+            _ => Box::pin(mount::answer(call, mounted, body)).await,
         };
     }
     if page == upgrade::PAGE && *method == Method::OPTIONS {

@@ -38,13 +38,14 @@ impl Mount for Echo {
         (head.uri.query() != Some("yes")).then_some(refusal)
     }
 
-    fn answer<'a>(&'a self, head: &'a Parts, _: &'a Principal, body: Bytes) -> Answering<'a> {
+    fn answer<'a>(&'a self, head: &'a Parts, below: &'a str, _: &'a Principal, body: Bytes) -> Answering<'a> {
         Box::pin(async move {
             tokio::task::yield_now().await;
             Response::new(match head.uri.query() {
                 Some("stream") => Reply::Stream(Box::new(Twice(0))),
                 Some("empty") => Reply::Whole(Bytes::new()),
                 _ => {
+                    assert!(head.uri.path().ends_with(below));
                     let said = format!("{} {} {}", head.method, head.uri, String::from_utf8_lossy(&body));
                     Reply::Whole(said.into())
                 }

@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use dovetail_door_http::Origins;
 use dovetail_door_mqtt::Options as MqttOptions;
+use dovetail_door_signalr::Options as SignalROptions;
 use dovetail_engine::{History, Options as EngineOptions};
 use dovetail_journal::FileOptions;
 
@@ -35,10 +36,12 @@ pub struct Config {
     pub engine: EngineOptions,
     /// The journal's part.
     pub journal: FileOptions,
-    /// Web pages that may open a WebSocket, besides the server's own and those of this machine.
+    /// Web pages that may use the server, besides the server's own and those of this machine.
     pub origins: Origins,
     /// The MQTT door's part; the size of a payload is the engine's.
     pub mqtt: MqttOptions,
+    /// The SignalR door's part.
+    pub signalr: SignalROptions,
     /// What is logged.
     pub log: Log,
 }
@@ -95,6 +98,7 @@ impl Default for Config {
             journal: FileOptions::default(),
             origins: Origins::default(),
             mqtt: MqttOptions::default(),
+            signalr: SignalROptions::default(),
             log: Log { filter: "info".to_owned(), is_json: false },
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use dovetail_door_mqtt::Door;
+use dovetail_door_signalr::Door as SignalRDoor;
 use dovetail_door_ws::Door as WsDoor;
 use dovetail_net::Counters;
 
@@ -60,6 +61,37 @@ pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door, ws: &W
     counter(text, "dovetail_mqtt_wills_total", "Wills published.", done.wills);
     append_traffic(text, mqtt);
     append_ws(text, ws);
+}
+
+/// Appends what the door of SignalR has done.
+pub(crate) fn append_signalr(text: &mut String, signalr: &SignalRDoor) {
+    let done = signalr.counts();
+    let name = "dovetail_signalr_connections";
+    head(text, name, "gauge", "SignalR connections that are open now.");
+    let open = [
+        ("websockets", done.websockets),
+        ("server_sent_events", done.event_streams),
+        ("long_polling", done.polling),
+    ];
+    for (transport, count) in open {
+        let _ = writeln!(text, "{name}{{transport=\"{transport}\"}} {count}");
+    }
+    let counters = [
+        ("negotiations", "SignalR connections negotiated.", done.negotiations),
+        ("refused", "Requests of SignalR refused.", done.refused),
+        ("handshakes", "SignalR connections that shook hands.", done.handshakes),
+        ("reconnects", "Times that a SignalR connection went on with another socket.", done.reconnects),
+        ("timeouts", "SignalR connections ended because the client was silent or away.", done.timeouts),
+        ("violations", "SignalR connections ended for breaking the protocol.", done.violations),
+        ("invocations", "Methods called and streams asked for.", done.invocations),
+        ("messages_received", "Messages from SignalR clients.", done.messages_received),
+        ("messages_sent", "Messages to SignalR clients.", done.messages_sent),
+        ("bytes_received", "Bytes from SignalR clients.", done.bytes_received),
+        ("bytes_sent", "Bytes to SignalR clients.", done.bytes_sent),
+    ];
+    for (name, help, value) in counters {
+        counter(text, &format!("dovetail_signalr_{name}_total"), help, value);
+    }
 }
 
 /// What the door of `dovetail.v1` has done.

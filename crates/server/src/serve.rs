@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use dovetail_api::socket::SUBPROTOCOL;
 use dovetail_auth::Policy;
 use dovetail_calls::Desk;
 use dovetail_calls::pages::Pages;
+use dovetail_door_http::Mount;
 use dovetail_door_mqtt::Door as MqttDoor;
+use dovetail_door_signalr::Door as SignalRDoor;
 use dovetail_door_ws::Door as WsDoor;
 use dovetail_engine::{Clock, Engine, Running};
 use dovetail_model::{Revision, limits};
@@ -19,7 +22,7 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::data::{self, DataError};
 use crate::metrics;
-use crate::service::{Doors, SUBPROTOCOLS};
+use crate::service::{Doors, Hub, SUBPROTOCOLS};
 
 /// How long connections may take to end once stopping has begun.
 const GRACE: Duration = Duration::from_secs(10);
@@ -142,9 +145,14 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
         payload_bytes: config.engine.payload_bytes,
         ..dovetail_door_ws::Options::default()
     });
+    let signalr = SignalRDoor::new(config.signalr.clone());
     let metrics = {
         let (net, mqtt, ws) = (Arc::clone(&counters), mqtt.clone(), ws.clone());
-        Box::new(move |text: &mut String| metrics::append(text, &net, &mqtt, &ws))
+        let signalr = signalr.clone();
+        Box::new(move |text: &mut String| {
+            metrics::append(text, &net, &mqtt, &ws);
+            metrics::append_signalr(text, &signalr);
+        })
     };
     let pages = Arc::new(Pages::default());
     let calls = dovetail_calls::Settings { payload_bytes: config.engine.payload_bytes };
@@ -153,8 +161,11 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
     let frame_bytes = config.engine.payload_bytes + limits::WEBSOCKET_FRAME_OVERHEAD;
     Shards::start(config.shards, options, drain.draining(), counters, move |index| {
         let shard = engine.shard();
-        let http = dovetail_door_http::Door::new(shard.clone(), Arc::clone(&http), draining.clone());
         let desk = Desk::new(shard.clone(), Arc::clone(&pages), calls);
+        let signalr = signalr.local(desk.clone(), draining.clone());
+        let hub: Rc<dyn Mount> = Rc::new(Hub(signalr.clone()));
+        let (http, drain) = (Arc::clone(&http), draining.clone());
+        let http = dovetail_door_http::Door::mounting(shard.clone(), http, drain, Some(hub));
         let ws = ws.local(desk, draining.clone());
         let mqtt = mqtt.local(shard);
         if index == 0 {
@@ -162,6 +173,6 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
             let mqtt = mqtt.clone();
             tokio::task::spawn_local(async move { mqtt.keep().await });
         }
-        Doors { http, mqtt, ws, frame_bytes, draining: draining.clone() }
+        Doors { http, mqtt, ws, signalr, frame_bytes, draining: draining.clone() }
     })
 }

@@ -1,9 +1,16 @@
 //! What a shard does with a connection: it gives it to the door that speaks its protocol.
 
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
 use dovetail_api::socket::SUBPROTOCOL;
 use dovetail_auth::Principal;
+use dovetail_door_http::{Answering, Chunks, Mount, Reply};
+use dovetail_door_signalr::{Body, Events, Request};
 use dovetail_net::{Connection, Draining, LocalService, Protocol, WebSocket};
 use futures_util::future::Either;
+use http::Response;
+use http::request::Parts;
 
 /// Subprotocols of WebSocket: that of MQTT 3.1.1 and 5 `[MQTT-6.0.0-3]`, that of MQTT 3.1, and the server's own.
 pub(crate) const SUBPROTOCOLS: &[&str] = &["mqtt", "mqttv3.1", SUBPROTOCOL];
@@ -13,6 +20,7 @@ pub(crate) struct Doors {
     pub(crate) http: dovetail_door_http::Door,
     pub(crate) mqtt: dovetail_door_mqtt::LocalDoor,
     pub(crate) ws: dovetail_door_ws::LocalDoor,
+    pub(crate) signalr: dovetail_door_signalr::LocalDoor,
     /// Bytes of a WebSocket frame.
     pub(crate) frame_bytes: usize,
     pub(crate) draining: Draining,
@@ -26,11 +34,15 @@ impl LocalService for Doors {
             // In a box, or each of the many MQTT connections would keep room for it.
             Protocol::Http => {
                 let (http, mqtt, ws) = (self.http.clone(), self.mqtt.clone(), self.ws.clone());
+                let signalr = self.signalr.clone();
                 let (frame_bytes, draining) = (self.frame_bytes, self.draining.clone());
                 Either::Left(Box::pin(async move {
                     // In a box of its own, or a WebSocket would keep room for the HTTP it is done with.
                     let Some(upgraded) = Box::pin(http.serve(stream, peer.ip())).await else { return };
-                    if upgraded.subprotocol == SUBPROTOCOL {
+                    if let Some(uri) = &upgraded.mounted {
+                        let query = uri.query();
+                        signalr.serve(upgraded.io, upgraded.before, query, principal).await;
+                    } else if upgraded.subprotocol == SUBPROTOCOL {
                         ws.serve(upgraded.io, upgraded.before, principal).await;
                     } else {
                         let socket = WebSocket::new(upgraded.io, upgraded.before, frame_bytes, draining);
@@ -40,5 +52,38 @@ impl LocalService for Doors {
             }
             Protocol::Mqtt => Either::Right(self.mqtt.serve(stream, principal)),
         }
+    }
+}
+
+/// The page of the HTTP door that SignalR answers.
+pub(crate) struct Hub(pub(crate) dovetail_door_signalr::LocalDoor);
+
+impl Mount for Hub {
+    fn page(&self) -> &'static str {
+        "signalr"
+    }
+
+    fn refuse(&self, head: &Parts) -> Option<Response<Bytes>> {
+        self.0.refuse_socket(head.uri.query())
+    }
+
+    fn answer<'a>(&'a self, head: &'a Parts, below: &'a str, principal: &'a Principal, body: Bytes) -> Answering<'a> {
+        let (method, query, headers) = (&head.method, head.uri.query(), &head.headers);
+        let request = Request { method, below, query, headers, principal };
+        Box::pin(async move {
+            self.0.answer(request, body).await.map(|body| match body {
+                Body::Whole(bytes) => Reply::Whole(bytes),
+                Body::Events(events) => Reply::Stream(Box::new(EventStream(events))),
+            })
+        })
+    }
+}
+
+/// An event stream of one door as another sends it.
+struct EventStream(Box<Events>);
+
+impl Chunks for EventStream {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Vec<u8>>> {
+        self.0.poll_chunk(cx)
     }
 }

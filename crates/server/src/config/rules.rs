@@ -49,6 +49,9 @@ pub(super) fn judge(said: Said, problems: &mut Vec<Problem>) -> Config {
     }
     judge.origins(&mut config.origins);
     judge.mqtt(&mut config.mqtt);
+    let signalr = &mut config.signalr;
+    judge.bytes("signalr.message_bytes", 1 << 10, 16 << 20, &mut signalr.message_bytes);
+    judge.bytes("signalr.resend_bytes", 1 << 10, 16 << 20, &mut signalr.resend_bytes);
     judge.log(&mut config.log);
     judge.refuse_unknown();
     config
