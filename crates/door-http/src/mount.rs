@@ -57,7 +57,11 @@ pub(crate) fn below<'a>(mount: &dyn Mount, page: &'a str) -> Option<&'a str> {
 }
 
 /// Receives the body and has the request answered.
-pub(crate) async fn answer(call: &Call<'_>, (mount, below): (&dyn Mount, &str), body: Incoming) -> Answer<Response<Payload>> {
+pub(crate) async fn answer(
+    call: &Call<'_>,
+    (mount, below): (&dyn Mount, &str),
+    body: Incoming,
+) -> Answer<Response<Payload>> {
     // It counts as received until it is answered.
     let body = receive(call.door, body).await?;
     let response = mount.answer(call.head, below, call.principal, Bytes::clone(&body)).await;

@@ -38,7 +38,6 @@ pub const HTTP_BODY: Duration = Duration::from_secs(30);
 pub const HTTP_KEEP_ALIVE: Duration = Duration::from_mins(1);
 /// Bytes that a WebSocket frame may have beyond one payload: what is around it, and small messages that are sent along.
 pub const WEBSOCKET_FRAME_OVERHEAD: usize = 64 << 10;
-<<<<<<< HEAD
 /// *Hard*: bytes of what a client calls a request on a WebSocket.
 pub const CALL_ID_BYTES: usize = 64;
 /// Calls of one connection that are taken in before the first of them is answered.
@@ -47,7 +46,6 @@ pub const CALLS_PENDING: usize = 64;
 pub const WEBSOCKET_SILENCE: Duration = Duration::from_secs(30);
 /// The shortest and the longest time after which clients are asked to come back, each after its own.
 pub const RECONNECT: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
-=======
 /// Bytes of one SignalR message of a client.
 pub const SIGNALR_MESSAGE_BYTES: usize = 32 << 10;
 /// Bytes of SignalR messages that may be sent and not acknowledged where they are sent again after a reconnect.
@@ -68,7 +66,6 @@ pub const SIGNALR_NEGOTIATED: usize = 10_000;
 pub const SIGNALR_POLLING: usize = 10_000;
 /// Streams that a SignalR client may be sending at once.
 pub const SIGNALR_UPLOADS: usize = 16;
->>>>>>> 77ce11c (wip)
 /// How long a CONNECT packet may take.
 pub const MQTT_CONNECT: Duration = Duration::from_secs(5);
 /// Bytes of a CONNECT packet.

@@ -67,7 +67,13 @@ impl Mount for Hub {
         self.0.refuse_socket(head.uri.query())
     }
 
-    fn answer<'a>(&'a self, head: &'a Parts, below: &'a str, principal: &'a Principal, body: Bytes) -> Answering<'a> {
+    fn answer<'a>(
+        &'a self,
+        head: &'a Parts,
+        below: &'a str,
+        principal: &'a Principal,
+        body: Bytes,
+    ) -> Answering<'a> {
         let (method, query, headers) = (&head.method, head.uri.query(), &head.headers);
         let request = Request { method, below, query, headers, principal };
         Box::pin(async move {
