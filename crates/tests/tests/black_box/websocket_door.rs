@@ -1,12 +1,20 @@
 //! The WebSocket of browsers with the real program: every call, watches, and what happens at the end.
 
+use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
+use dovetail_tests::http::Http;
+use dovetail_tests::pages;
 use dovetail_tests::process::Process;
-use dovetail_tests::server::Setup;
+use dovetail_tests::proxy::Proxy;
+use dovetail_tests::server::{Server, Setup};
 use dovetail_tests::tools::{PATIENCE, finish, run, script};
 use dovetail_tests::websocket::WebSocket;
+use rustix::process::Signal;
 use serde_json::json;
+
+use crate::docs;
 
 #[test]
 fn the_websocket_of_browsers_does_all_that_it_can_in_node() {
@@ -76,4 +84,81 @@ fn what_was_taken_in_is_answered_before_the_server_stops() {
     assert_eq!((&bye["reason"], &bye["retry"]), (&json!("shutdown"), &json!(true)));
     assert_eq!(socket.close_code().unwrap(), Some(1001));
     assert!(server.wait(PATIENCE).unwrap().success());
+}
+
+/// Opens the page of a document in a browser. The page finds the server through `proxy`.
+fn open(document: &str, server: &Server, proxy: &Proxy, place: &Path) -> Process {
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(document);
+    let document = pages::read(&std::fs::read_to_string(text).unwrap()).unwrap();
+    let block = document.blocks.iter().find(|block| block.script.contains("<script")).unwrap();
+    finish(docs::start(block, place, Some(server)), "the block that writes the page");
+    let page = place.join("plant.html");
+    let text = std::fs::read_to_string(&page).unwrap();
+    let direct = server.address().to_string();
+    assert!(text.contains(&direct));
+    std::fs::write(&page, text.replace(&direct, &proxy.address().to_string())).unwrap();
+    Process::start(script("browser.mjs").arg(server.address().port().to_string()).arg(page))
+}
+
+/// What a metric of the server says.
+fn metric(server: &Server, name: &str) -> u64 {
+    let metrics = Http::connect(server.address()).unwrap().get("/-/metrics").unwrap().text().clone();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {name} in:\n{metrics}")).parse().unwrap()
+}
+
+/// Waits until a metric of the server is at least so much.
+fn wait_for(server: &Server, name: &str, least: u64) {
+    let started = Instant::now();
+    while metric(server, name) < least {
+        assert!(started.elapsed() < PATIENCE, "waited for {name} to be {least}");
+    }
+}
+
+/// Waits until the page has said how many rows it shows, and says at which revision it did.
+fn shown(server: &Server, rows: &str) -> String {
+    let mut http = Http::connect(server.address()).unwrap();
+    let started = Instant::now();
+    loop {
+        let answer = http.get("/plant/page").unwrap();
+        if answer.status == 200 && answer.text() == rows {
+            return answer.header("etag").unwrap().to_owned();
+        }
+        assert!(started.elapsed() < PATIENCE, "the page shows {}", answer.text());
+    }
+}
+
+#[test]
+fn the_page_of_the_documentation_comes_back_after_a_kill_where_it_was() {
+    let (data, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut server = Setup::on(data.path()).start();
+    let proxy = Proxy::start(server.address());
+    assert_eq!(Http::connect(server.address()).unwrap().put("/plant/7/temp", "21").unwrap().status, 201);
+    let mut browser = open("websocket.md", &server, &proxy, place.path());
+    let first = shown(&server, "1 rows");
+    server.kill();
+
+    let server = Setup::on(data.path()).start();
+    proxy.set_server(server.address());
+    wait_for(&server, "dovetail_ws_watches", 1);
+    assert_eq!(Http::connect(server.address()).unwrap().put("/plant/8/temp", "22").unwrap().status, 201);
+    wait_for(&server, "dovetail_ws_frames_total", 2);
+    // It has asked to be told what it missed and nothing else: with a state it says how many rows there are.
+    assert_eq!(metric(&server, "dovetail_ws_requests_total"), 1);
+    assert_eq!(shown(&server, "1 rows"), first);
+    browser.signal(Signal::TERM);
+    assert!(browser.wait(PATIENCE).unwrap().success(), "{}", browser.output());
+}
+
+#[test]
+fn the_page_with_an_event_stream_works_in_a_browser() {
+    let place = tempfile::tempdir().unwrap();
+    let server = Setup::new().start();
+    let proxy = Proxy::start(server.address());
+    assert_eq!(Http::connect(server.address()).unwrap().put("/plant/7/temp", "21").unwrap().status, 201);
+    let mut browser = open("sse.md", &server, &proxy, place.path());
+    shown(&server, "1 rows");
+    wait_for(&server, "dovetail_http_event_streams", 1);
+    browser.signal(Signal::TERM);
+    assert!(browser.wait(PATIENCE).unwrap().success(), "{}", browser.output());
 }
