@@ -3,8 +3,6 @@
 //! The members and their meaning are in the documentation of the crate. No function appends a line
 //! break, and no payload can bring one in.
 
-use std::io::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dovetail_model::{
@@ -217,6 +215,7 @@ fn metadata(out: &mut Vec<u8>, metadata: &Metadata) {
 
 /// Appends a revision as a JSON string.
 pub fn token(out: &mut Vec<u8>, revision: Revision) {
-    // Writing to a vector does not fail.
-    let _ = write!(out, "\"{revision}\"");
+    out.push(b'"');
+    revision.append_to(out);
+    out.push(b'"');
 }

@@ -39,8 +39,10 @@ pub fn event(out: &mut Vec<u8>, name: &str, position: Position, frame: impl FnOn
     out.extend_from_slice(name.as_bytes());
     match position {
         Position::Unchanged => {}
-        // Writing to a vector does not fail.
-        Position::At(revision) => drop(write!(out, "\nid: {revision}")),
+        Position::At(revision) => {
+            out.extend_from_slice(b"\nid: ");
+            revision.append_to(out);
+        }
         Position::None => out.extend_from_slice(b"\nid"),
     }
     out.extend_from_slice(b"\ndata: ");
