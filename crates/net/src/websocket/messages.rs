@@ -177,7 +177,11 @@ impl<S> Messages<S> {
             return out.truncate(start);
         }
         let (header, used) = frames::header(kind, length as u64);
-        out.splice(start..start + USUAL_HEADER_BYTES, header[..used].iter().copied());
+        if used == USUAL_HEADER_BYTES {
+            out[start..start + used].copy_from_slice(&header[..used]);
+        } else {
+            out.splice(start..start + USUAL_HEADER_BYTES, header[..used].iter().copied());
+        }
     }
 
     /// Queues a ping, of which at most 125 bytes of payload are sent. The answer is not told: whatever is read is a sign of
