@@ -130,6 +130,27 @@ fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
 
+/// The first byte of a WebSocket frame that is a whole text.
+pub(crate) const TEXT: u8 = 0x81;
+/// The same for bytes.
+pub(crate) const BINARY: u8 = 0x82;
+
+/// A WebSocket frame of a client with less than 126 bytes. Its mask is zero, so that it leaves the payload as it is.
+pub(crate) fn websocket(first: u8, payload: &[u8]) -> Vec<u8> {
+    debug_assert!(payload.len() < 126, "longer frames have another header");
+    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+}
+
+/// The handshake of a WebSocket.
+pub(crate) fn upgrade(path: &str, subprotocol: Option<&str>) -> Vec<u8> {
+    let protocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n"
+    )
+    .into_bytes()
+}
+
 /// The first MQTT packet of `bytes`, as a whole, or `None` while it is incomplete.
 pub(crate) fn first_packet(bytes: &[u8]) -> Option<&[u8]> {
     let mut length = 0_usize;
@@ -172,7 +193,8 @@ fn content_length(head: &[u8]) -> Option<usize> {
     })
 }
 
-fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+/// Where `needle` begins in `bytes`.
+pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }
 

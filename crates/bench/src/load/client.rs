@@ -162,6 +162,23 @@ impl Client {
         .await
     }
 
+    /// Waits for `end` and gives all that came up to it; what comes behind it is kept.
+    pub(crate) async fn read_until(&mut self, end: &[u8]) -> Result<Vec<u8>> {
+        let mut buffer = [0; GREETING_BYTES];
+        loop {
+            if let Some(at) = wire::find(&self.partial, end) {
+                let rest = self.partial.split_off(at + end.len());
+                self.is_fresh = true;
+                return Ok(std::mem::replace(&mut self.partial, rest));
+            }
+            let read = timeout(PATIENCE, read_some(&self.stream, &mut buffer)).await;
+            let read =
+                read.with_context(|| format!("no answer but {}", String::from_utf8_lossy(&self.partial)))??;
+            ensure!(read > 0, "the server closed after {}", String::from_utf8_lossy(&self.partial));
+            self.partial.extend_from_slice(&buffer[..read]);
+        }
+    }
+
     /// Waits for one packet with this first byte; what comes behind it is kept.
     async fn expect(&mut self, first: u8) -> Result<Vec<u8>> {
         let mut buffer = [0; GREETING_BYTES];

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::client::{Client, Greeting};
+use super::door::{Door, Mark};
 use super::publishers::topic;
 use super::run::Run;
 use super::{PATIENCE, local_runtime};
@@ -28,48 +29,58 @@ pub(crate) fn run<T>(what: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
     local_runtime()?.block_on(what())
 }
 
-/// Idle clients, each subscribed to a topic of its own.
+/// Bytes of the one message that an idle client gets in the end.
+const CHECK_BYTES: usize = 40;
+
+/// Idle clients, each watching a topic of its own.
 pub(crate) struct Idle {
     addr: SocketAddr,
+    door: Door,
     clients: Vec<Client>,
 }
 
 impl Idle {
     /// Nobody yet.
-    pub(crate) fn new(addr: SocketAddr) -> Self {
-        Self { addr, clients: Vec::new() }
+    pub(crate) fn new(addr: SocketAddr, door: Door) -> Self {
+        Self { addr, door, clients: Vec::new() }
     }
 
-    /// Connects and subscribes until there are `count`, and says how many that were per second.
+    /// Connects and watches until there are `count`, and says how many that were per second.
     pub(crate) async fn grow_to(&mut self, count: usize) -> Result<f64> {
-        let (first, addr, started) = (self.clients.len(), self.addr, Instant::now());
+        let (first, started) = (self.clients.len(), Instant::now());
+        let (addr, door) = (self.addr, self.door);
         let connected = at_once(first..count, move |n| async move {
             let (address, port) = (n / SOURCE_PORTS.len(), n % SOURCE_PORTS.len());
             let address = Ipv4Addr::new(127, 0, 1, 1 + address as u8);
             let source = SocketAddr::from((address, SOURCE_PORTS.start + port as u16));
-            let greeting = Greeting::subscriber(format!("idle-{n}"), vec![Self::topic(n)], Service::Zero);
-            Client::connect_from(source, addr, &greeting).await
+            door.watch(Some(source), addr, n, &Self::topic(n)).await
         });
         self.clients.extend(connected.await?);
         Ok((count - first) as f64 / started.elapsed().as_secs_f64())
     }
 
-    /// Everybody gets a message: all of them were connected and subscribed.
+    /// Everybody gets a change: all of them were connected and watched.
     pub(crate) async fn check(&mut self) -> Result<()> {
         let run = Run::new();
         let publisher = Client::connect(self.addr, &Greeting::publisher(String::from("check"))).await?;
         let mut bytes = Vec::new();
         for n in 0..self.clients.len() {
-            wire::publish(&mut bytes, &Self::topic(n), &(n as u64).to_be_bytes(), (Service::Zero, 0), false);
+            let payload = Mark { sequence: n as u64, sent_ns: 0 }.payload(CHECK_BYTES);
+            wire::publish(&mut bytes, &Self::topic(n), &payload, (Service::Zero, 0), true);
         }
         publisher.write(&bytes).await?;
         for (n, client) in self.clients.iter_mut().enumerate() {
-            let read = client.read_packets(&run, |packet| {
-                let number = Message::of(packet).and_then(|message| message.number(0));
-                ensure!(number == Some(n as u64), "idle client {n} got {packet:02x?}");
-                Ok(())
-            });
-            timeout(PATIENCE, read).await.with_context(|| format!("idle client {n} got nothing"))??;
+            let mut is_there = false;
+            while !is_there {
+                let read = client.read(&run, |bytes| {
+                    Mark::find(bytes, CHECK_BYTES, |mark| {
+                        ensure!(mark.sequence == n as u64, "idle client {n} got change {}", mark.sequence);
+                        is_there = true;
+                        Ok(())
+                    })
+                });
+                timeout(PATIENCE, read).await.with_context(|| format!("idle client {n} got nothing"))??;
+            }
         }
         Ok(())
     }

@@ -4,12 +4,14 @@
 
 pub(crate) mod client;
 pub(crate) mod crowd;
+pub(crate) mod door;
 pub(crate) mod exchange;
 pub(crate) mod fanout;
 pub(crate) mod lanes;
 pub(crate) mod publishers;
 pub(crate) mod retained;
 pub(crate) mod run;
+pub(crate) mod watch;
 
 use std::time::Duration;
 

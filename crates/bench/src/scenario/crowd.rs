@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::Context;
 use crate::cpu::Sample;
 use crate::load::crowd::{self, Idle, Sessions};
+use crate::load::door::Door;
 use crate::load::publishers::{self, Until};
 use crate::report::{Progress, Rows, Target};
 use crate::servers::Server;
@@ -24,14 +25,14 @@ pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> R
     let target = Target::RatioAtLeast(1.3);
     if let Some(server) = context.places.mosquitto()? {
         progress.step("mosquitto, idle connections");
-        let seen = crowd::run(async || Seen::of(&server).await)?;
+        let seen = crowd::run(async || Seen::of(&server, Door::Mqtt, IDLE).await)?;
         rows.row(SPEED, "/s", target).floor("mosquitto", seen.per_second);
         rows.row("  mosquitto, CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
         rows.row("  mosquitto, memory per idle connection", "B", Target::None).value(seen.bytes);
     }
     if let Some(server) = context.places.dovetail()? {
         progress.step("dovetail, idle connections");
-        let seen = crowd::run(async || Seen::of(&server).await)?;
+        let seen = crowd::run(async || Seen::of(&server, Door::Mqtt, IDLE).await)?;
         rows.row(SPEED, "/s", target).value(seen.per_second);
         rows.row("  CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
         rows.row("  CPU of the load generator for each", "µs", Target::None).value(seen.own_cpu_ns / 1e3);
@@ -41,18 +42,18 @@ pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> R
 }
 
 /// What idle connections cost a server.
-struct Seen {
+pub(super) struct Seen {
     per_second: f64,
-    cpu_ns: f64,
+    pub(super) cpu_ns: f64,
     /// Of the load generator, which is one thread: it makes no more connections than fill its second.
     own_cpu_ns: f64,
-    bytes: f64,
+    pub(super) bytes: f64,
 }
 
 impl Seen {
-    async fn of(server: &Server) -> Result<Self> {
-        let [few, many] = IDLE;
-        let mut idle = Idle::new(server.addr());
+    /// Reads memory at two counts of connections.
+    pub(super) async fn of(server: &Server, door: Door, [few, many]: [usize; 2]) -> Result<Self> {
+        let mut idle = Idle::new(server.addr(), door);
         idle.grow_to(few).await?;
         let (bytes, before) = (server.resident_bytes()?, Sample::take(server.pid())?);
         let own_before = Sample::of_this_thread()?;

@@ -1,6 +1,7 @@
 //! What is measured, and what is promised of it. A figure stands beside its floor or peer of the same repeat.
 
 mod crowd;
+mod doors;
 mod fanout;
 mod lanes;
 mod requests;
@@ -51,6 +52,12 @@ pub(crate) enum Scenario {
     Idle,
     /// 10,000 sessions whose clients are away while 100,000 messages pass.
     Offline,
+    /// A change to 1,000 watchers of each door: CPU per delivery beside MQTT's.
+    FanoutDoors,
+    /// From a write to its push, over each door.
+    PushDoors,
+    /// Idle watchers of each door: memory of each.
+    IdleDoors,
     /// A million resources: start-up, memory, `since`.
     Scale,
 }
@@ -92,6 +99,9 @@ impl Scenario {
         Self::Retained,
         Self::Idle,
         Self::Offline,
+        Self::FanoutDoors,
+        Self::PushDoors,
+        Self::IdleDoors,
         Self::Scale,
     ];
 
@@ -113,6 +123,9 @@ impl Scenario {
             Self::Retained => retained::run(context, rows, progress),
             Self::Idle => crowd::idle(context, rows, progress),
             Self::Offline => crowd::offline(context, rows, progress),
+            Self::FanoutDoors => doors::fan_out(context, rows, progress),
+            Self::PushDoors => doors::push(context, rows, progress),
+            Self::IdleDoors => doors::idle(context, rows, progress),
             Self::Scale => scale::run(context, rows, progress),
         }
     }

@@ -1,0 +1,224 @@
+//! The doors that push changes, as far as a watcher needs them: how to come in, and how to find what was written in the
+//! bytes that come.
+//!
+//! A payload is a [`Mark`], which looks the same in whatever a door wraps around it, so one search reads all of them, and is
+//! cheap.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::client::{Client, Greeting};
+use crate::wire::{self, Service};
+
+/// What stands before a mark.
+const MARK: &[u8; 2] = b"#>";
+/// What stands after it, at the end of the payload.
+const MARK_END: u8 = b'$';
+/// Characters of a number in a mark.
+const DIGITS: usize = 16;
+/// Ends a record of SignalR's JSON, and its handshake.
+const RECORD_END: &str = "\u{1e}";
+
+/// A way to watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// A subscription of MQTT 3.1.1 with `QoS` 0.
+    Mqtt,
+    /// A `watch` of `dovetail.v1`.
+    WebSocket,
+    /// A stream of SignalR, as JSON over WebSocket.
+    SignalRJson,
+    /// The same as `MessagePack`.
+    SignalRMessagePack,
+    /// An event stream.
+    Sse,
+}
+
+impl Door {
+    /// The doors of the web.
+    pub(crate) const WEB: [Self; 4] =
+        [Self::WebSocket, Self::SignalRJson, Self::SignalRMessagePack, Self::Sse];
+
+    /// What it is called.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mqtt => "MQTT",
+            Self::WebSocket => "WebSocket",
+            Self::SignalRJson => "SignalR JSON",
+            Self::SignalRMessagePack => "SignalR MessagePack",
+            Self::Sse => "SSE",
+        }
+    }
+
+    /// Connects, perhaps from an address of choice, and watches `topic`, which does not exist yet. Returns when all that is
+    /// written from now on will come.
+    pub(crate) async fn watch(
+        self,
+        source: Option<SocketAddr>,
+        addr: SocketAddr,
+        number: usize,
+        topic: &str,
+    ) -> Result<Client> {
+        let greeting = match self {
+            Self::Mqtt => {
+                Greeting::subscriber(format!("watch-{number}"), vec![topic.to_owned()], Service::Zero)
+            }
+            Self::WebSocket | Self::SignalRJson | Self::SignalRMessagePack | Self::Sse => Greeting::None,
+        };
+        let mut client = match source {
+            Some(source) => Client::connect_from(source, addr, &greeting).await?,
+            None => Client::connect(addr, &greeting).await?,
+        };
+        for (request, answer) in self.steps(topic) {
+            client.write(&request).await?;
+            let said = client.read_until(answer.as_bytes()).await;
+            let said = said.with_context(|| format!("{} in answer to a watch", self.name()))?;
+            ensure!(
+                !said.starts_with(b"HTTP/1.1 4") && !said.starts_with(b"HTTP/1.1 5"),
+                "{} was refused: {}",
+                self.name(),
+                String::from_utf8_lossy(&said)
+            );
+        }
+        Ok(client)
+    }
+
+    /// What is sent, and what to wait for then.
+    fn steps(self, topic: &str) -> Vec<(Vec<u8>, &'static str)> {
+        const HEAD_END: &str = "\r\n\r\n";
+        const LIVE: &str = "baseline-end";
+        let text = |text: &str| wire::websocket(wire::TEXT, text.as_bytes());
+        let handshake =
+            |protocol| text(&format!("{{\"protocol\":\"{protocol}\",\"version\":1}}{RECORD_END}"));
+        match self {
+            Self::Mqtt => Vec::new(),
+            Self::WebSocket => vec![
+                (wire::upgrade("/-/ws", Some("dovetail.v1")), HEAD_END),
+                (text(&format!("{{\"type\":\"watch\",\"id\":1,\"filter\":\"{topic}\"}}")), LIVE),
+            ],
+            Self::SignalRJson => vec![
+                (wire::upgrade("/-/signalr", None), HEAD_END),
+                (handshake("json"), "{}\u{1e}"),
+                (
+                    text(&format!(
+                        "{{\"type\":4,\"invocationId\":\"1\",\"target\":\"Watch\",\"arguments\":[\"{topic}\"]}}{RECORD_END}"
+                    )),
+                    LIVE,
+                ),
+            ],
+            Self::SignalRMessagePack => vec![
+                (wire::upgrade("/-/signalr", None), HEAD_END),
+                (handshake("messagepack"), "{}\u{1e}"),
+                (wire::websocket(wire::BINARY, &stream_invocation(topic)), LIVE),
+            ],
+            Self::Sse => vec![(
+                format!("GET /{topic} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n")
+                    .into_bytes(),
+                LIVE,
+            )],
+        }
+    }
+}
+
+/// `[4, {}, "1", "Watch", [topic], []]` in `MessagePack`, behind its length.
+fn stream_invocation(topic: &str) -> Vec<u8> {
+    let mut message = vec![0x96, 4, 0x80, 0xa1, b'1', 0xa5];
+    message.extend_from_slice(b"Watch");
+    message.extend_from_slice(&[0x91, 0xd9, topic.len() as u8]);
+    message.extend_from_slice(topic.as_bytes());
+    message.push(0x90);
+    message.insert(0, message.len() as u8);
+    message
+}
+
+/// What a payload says: which write it is, and when it was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// Counts from 0.
+    pub(crate) sequence: u64,
+    /// Nanoseconds since the run began.
+    pub(crate) sent_ns: u64,
+}
+
+impl Mark {
+    /// A payload of so many bytes that says it; at least 35. It is plain ASCII that no format escapes.
+    pub(crate) fn payload(self, bytes: usize) -> Vec<u8> {
+        let mut payload = MARK.to_vec();
+        payload.extend_from_slice(format!("{:016x}{:016x}", self.sequence, self.sent_ns).as_bytes());
+        payload.resize(bytes - 1, b'.');
+        payload.push(MARK_END);
+        payload
+    }
+
+    /// Hands the mark of each payload that is whole in `received` to `take`. Payloads have `bytes`. Says how many of the
+    /// received bytes need not be seen again.
+    pub(crate) fn find(
+        received: &[u8],
+        bytes: usize,
+        mut take: impl FnMut(Self) -> Result<()>,
+    ) -> Result<usize> {
+        let mut at = 0;
+        while let Some(more) = received[at..].iter().position(|&byte| byte == MARK[0]) {
+            at += more;
+            match received.get(at + 1) {
+                Some(&byte) if byte == MARK[1] => {}
+                // A length can look like the first character.
+                Some(_) => {
+                    at += 1;
+                    continue;
+                }
+                None => return Ok(at),
+            }
+            let Some(payload) = received.get(at..at + bytes) else {
+                return Ok(at);
+            };
+            take(Self::of(payload)?)?;
+            at += bytes;
+        }
+        Ok(received.len())
+    }
+
+    fn of(payload: &[u8]) -> Result<Self> {
+        let number = |at: usize| -> Option<u64> {
+            u64::from_str_radix(std::str::from_utf8(payload.get(at..at + DIGITS)?).ok()?, 16).ok()
+        };
+        match (number(MARK.len()), number(MARK.len() + DIGITS), payload.last()) {
+            (Some(sequence), Some(sent_ns), Some(&MARK_END)) => Ok(Self { sequence, sent_ns }),
+            _ => bail!("a payload that is not whole: {}", String::from_utf8_lossy(payload)),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_found_wherever_the_bytes_are_cut() {
+        let marks = [7, 8].map(|sequence| Mark { sequence, sent_ns: 1 << sequence });
+        let bytes = [
+            b"\x81\x23{\"text\":\"",
+            &marks[0].payload(100)[..],
+            b"\"}\x81#{\"text\":\"",
+            &marks[1].payload(100),
+            b"#",
+        ]
+        .concat();
+        for cut in 0..bytes.len() {
+            let mut found = Vec::new();
+            let mut take = |mark| {
+                found.push(mark);
+                Ok(())
+            };
+            let used = Mark::find(&bytes[..cut], 100, &mut take).unwrap();
+            assert_eq!(used + Mark::find(&bytes[used..], 100, &mut take).unwrap(), bytes.len() - 1, "{cut}");
+            assert_eq!(found, marks, "cut at {cut}");
+        }
+        let mut broken = marks[0].payload(100);
+        broken.pop();
+        broken.push(b'"');
+        assert!(Mark::find(&broken, 100, |_| Ok(())).is_err());
+    }
+}
