@@ -34,19 +34,22 @@ enum Presence {
     Absent(Instant),
 }
 
-/// The life of a connection.
-pub(crate) async fn home(local: Rc<Local>, principal: Principal, begun: Begun<Inbox>) {
+/// The life of a connection, which begins now.
+pub(crate) fn home(local: Rc<Local>, principal: Principal, begun: Begun<Inbox>) -> impl Future<Output = ()> {
     let Begun { registered, inbox } = begun;
-    let _known: (Registered, Open) = (registered, Count::hold(&local.tally, |tally| &tally.polling));
+    let known: (Registered, Open) = (registered, Count::hold(&local.tally, |tally| &tally.polling));
     let (poll, absence) = (local.options().poll, local.options().absence);
     let pulse = Pulse::new(&local.draining);
     let traits = Traits { is_text: false, has_polls: true, may_resend: false };
     let hub = Hub::new(Rc::clone(&local), principal, traits);
     let presence = Presence::Absent(crate::now());
     let mut home = Home { hub, inbox, pulse, presence, unsent: Vec::new(), poll, absence };
-    let was_absent = poll_fn(|cx| home.poll(cx)).await;
-    if was_absent && home.hub.ending().is_none() {
-        local.tally.timeouts.add(1);
+    async move {
+        let was_absent = poll_fn(|cx| home.poll(cx)).await;
+        if was_absent && home.hub.ending().is_none() {
+            local.tally.timeouts.add(1);
+        }
+        drop(known);
     }
 }
 
