@@ -52,12 +52,8 @@ fn what_is_put_is_got_listed_patched_and_deleted() {
 fn what_cannot_be_done_is_said() {
     script(|world| async move {
         let mut client = world.connect().await;
-        let unknown = client.call("Frobnicate", json!([])).await;
-        assert_eq!(
-            unknown["error"],
-            "Failed to invoke 'Frobnicate' due to an error on the server. HubException: Method does not exist."
-        );
         for (target, arguments, kind) in [
+            ("Frobnicate", json!([]), "bad-request"),
             ("Get", json!([]), "bad-request"),
             ("Get", json!(["a", {}, 3]), "bad-request"),
             ("Get", json!(["a/+"]), "invalid-name"),

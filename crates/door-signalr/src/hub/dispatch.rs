@@ -257,14 +257,8 @@ impl Hub {
         }
     }
 
-    /// What ASP.NET Core says to a name that is no method of the hub.
     fn unknown(&mut self, id: Option<&str>, target: &str) {
-        if let Some(id) = id {
-            let text = format!(
-                "Failed to invoke '{target}' due to an error on the server. HubException: Method does not exist."
-            );
-            self.voice.error(&mut self.early, &self.local.tally, id, &text);
-        }
+        self.refuse(id, &Refusal::bad_request(format!("the hub has no method `{target}`")));
     }
 
     fn refuse(&mut self, id: Option<&str>, refusal: &Refusal) {

@@ -102,12 +102,7 @@ impl Voice {
     pub(crate) fn failed(&mut self, out: &mut Vec<u8>, tally: &Tally, id: &str, problem: &Problem) {
         let mut text = Vec::with_capacity(256);
         problem.encode(&mut text);
-        self.error(out, tally, id, &String::from_utf8_lossy(&text));
-    }
-
-    /// As [`Self::failed`], with a text that is no problem document.
-    pub(crate) fn error(&mut self, out: &mut Vec<u8>, tally: &Tally, id: &str, text: &str) {
-        self.complete(out, tally, id, Outcome::Error(text));
+        self.complete(out, tally, id, Outcome::Error(&String::from_utf8_lossy(&text)));
     }
 
     fn complete(&mut self, out: &mut Vec<u8>, tally: &Tally, id: &str, outcome: Outcome<'_>) {
