@@ -1,6 +1,7 @@
 //! A proxy between a client and the server that breaks connections as networks do: at any byte, in either direction, with a
 //! good end, a reset, or silence. It also records what a client sends.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -44,7 +45,8 @@ pub struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     server: Option<SocketAddr>,
-    cut: Option<Cut>,
+    /// Cuts of the next connections, in their order.
+    cuts: VecDeque<Cut>,
     recorded: Vec<u8>,
     is_over: bool,
 }
@@ -81,7 +83,12 @@ impl Proxy {
 
     /// Breaks the next connection there, and no other.
     pub fn cut_next(&self, cut: Cut) {
-        self.shared.lock().unwrap().cut = Some(cut);
+        self.cut_each([cut]);
+    }
+
+    /// Breaks the next connections, one each, and no others.
+    pub fn cut_each(&self, cuts: impl IntoIterator<Item = Cut>) {
+        self.shared.lock().unwrap().cuts = cuts.into_iter().collect();
     }
 
     /// All that clients have sent through it.
@@ -102,7 +109,7 @@ impl Drop for Proxy {
 fn connection(client: &TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     let (cut, server) = {
         let mut shared = shared.lock().unwrap();
-        (shared.cut.take(), shared.server.ok_or(io::ErrorKind::NotConnected)?)
+        (shared.cuts.pop_front(), shared.server.ok_or(io::ErrorKind::NotConnected)?)
     };
     let server = TcpStream::connect(server)?;
     for side in [client, &server] {
