@@ -18,6 +18,7 @@ mod mutants;
 mod rust_client;
 mod sessions;
 mod shared;
+mod signalr_clients;
 mod start;
 mod stop;
 mod websocket_abuse;
