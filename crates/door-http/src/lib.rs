@@ -13,7 +13,7 @@
 //! * reading: `get`, `collection`, `since`, `sse` with `read` (what they share)
 //! * writing: `put`, `patch`, `delete`, `post` with `write` (what they share), `batch`, `publish`
 //! * the answer: `payload`, `sending`, `headers`, `problem` (what is HTTP of a failure)
-//! * the server's own pages: `own`, and `mount` for one that another door answers
+//! * the server's own pages: `own`, and `mount` with `mounted` for one that another door answers
 //! * web pages of other hosts: `origins` (which), `cors` (what they are told)
 
 mod activity;
@@ -30,6 +30,7 @@ mod fields;
 mod get;
 mod headers;
 mod mount;
+mod mounted;
 mod negotiate;
 mod origins;
 mod own;

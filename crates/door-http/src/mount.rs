@@ -9,12 +9,8 @@ use bytes::Bytes;
 use dovetail_auth::Principal;
 use http::Response;
 use http::request::Parts;
-use hyper::body::Incoming;
 
-use crate::body::receive;
-use crate::call::Call;
-use crate::payload::{Chunks, Payload};
-use crate::problem::Answer;
+use crate::payload::Chunks;
 
 /// The methods of a mounted page. `OPTIONS` is answered for it.
 pub(crate) const METHODS: &str = "GET, POST, DELETE, OPTIONS";
@@ -54,28 +50,4 @@ pub enum Reply {
 pub(crate) fn below<'a>(mount: &dyn Mount, page: &'a str) -> Option<&'a str> {
     let rest = page.strip_prefix(mount.page())?;
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
-}
-
-/// Receives the body and has the request answered.
-pub(crate) async fn answer(
-    call: &Call<'_>,
-    (mount, below): (&dyn Mount, &str),
-    body: Incoming,
-) -> Answer<Response<Payload>> {
-    // It counts as received until it is answered.
-    let body = receive(call.door, body).await?;
-    let response = mount.answer(call.head, below, call.principal, Bytes::clone(&body)).await;
-    Ok(response.map(|reply| match reply {
-        Reply::Whole(bytes) => whole(bytes),
-        Reply::Stream(chunks) => Payload::Feed(chunks),
-    }))
-}
-
-/// The answer that refuses a WebSocket.
-pub(crate) fn refused(response: Response<Bytes>) -> Response<Payload> {
-    response.map(whole)
-}
-
-fn whole(bytes: Bytes) -> Payload {
-    if bytes.is_empty() { Payload::Empty } else { Payload::Whole(bytes) }
 }

@@ -15,7 +15,7 @@ use crate::door::Inner;
 use crate::headers;
 use crate::payload::Payload;
 use crate::problem::{Answer, Failure};
-use crate::{batch, collection, delete, get, mount, own, patch, post, publish, put, upgrade};
+use crate::{batch, collection, delete, get, mount, mounted, own, patch, post, publish, put, upgrade};
 
 const RESOURCE_METHODS: &str = "GET, HEAD, PUT, PATCH, DELETE, POST, OPTIONS";
 const COLLECTION_METHODS: &str = "GET, HEAD, POST, OPTIONS";
@@ -135,10 +135,10 @@ async fn server(call: &Call<'_>, page: &str, body: Incoming) -> Answer<Response<
             _ => Err(Failure::method_not_allowed(COMMAND_METHODS)),
         };
     }
-    if let Some(mounted) = call.mounted() {
+    if let Some(found) = call.mounted() {
         return match *method {
             Method::OPTIONS => Ok(options(mount::METHODS)),
-            _ => Box::pin(mount::answer(call, mounted, body)).await,
+            _ => Box::pin(mounted::answer(call, found, body)).await,
         };
     }
     if page == upgrade::PAGE && *method == Method::OPTIONS {

@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::call::Call;
 use crate::fields;
-use crate::mount;
+use crate::mounted;
 use crate::payload::{Agreed, Payload};
 use crate::problem::{Answer, Failure};
 
@@ -61,7 +61,7 @@ pub(crate) fn answer(call: &Call<'_>, body: &Incoming) -> Answer<Response<Payloa
         }
         (None, Some((mount, _))) => {
             if let Some(refusal) = mount.refuse(call.head) {
-                return Ok(mount::refused(refusal));
+                return Ok(mounted::refused(refusal));
             }
         }
         (Some(_), _) => {}

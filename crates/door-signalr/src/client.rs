@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_model::limits;
-use dovetail_net::{CloseCode, End, Messages};
+use dovetail_net::{CloseCode, End, Kind, Messages};
 use tokio::sync::mpsc;
 
 use crate::Local;
 use crate::counters::{Count, Open};
-use crate::door::kind;
 use crate::hub::{Ending, Hub, Said, Traits};
 use crate::pulse::Pulse;
 use crate::registry::{Arrival, Begun, Registered};
@@ -135,8 +134,8 @@ impl Client {
         // Items are taken only while the socket takes bytes.
         if messages.takes_bytes() && messages.end().is_none() {
             let hub = &mut self.hub;
-            let binary = hub.is_binary();
-            messages.queue_with(kind(binary), |out| said = hub.write(cx, out, now));
+            let kind = if hub.is_binary() { Kind::Binary } else { Kind::Text };
+            messages.queue_with(kind, |out| said = hub.write(cx, out, now));
         }
         let flushed = messages.poll_flush(cx);
         let is_lost = matches!(flushed, Poll::Ready(Err(_)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use dovetail_api::problem::{PROBLEM_JSON, Problem, ProblemType};
 use dovetail_auth::Principal;
-use dovetail_net::{CloseCode, Kind, Messages};
+use dovetail_net::{CloseCode, Messages};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use tokio::sync::{mpsc, oneshot};
 
@@ -285,9 +285,4 @@ fn whole(body: Body) -> Bytes {
         Body::Whole(bytes) => bytes,
         Body::Events(_) => Bytes::new(),
     }
-}
-
-/// Of what kind the messages of a WebSocket are.
-pub(crate) fn kind(is_binary: bool) -> Kind {
-    if is_binary { Kind::Binary } else { Kind::Text }
 }

@@ -5,9 +5,8 @@ mod common;
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
-use common::{Client, World, invocation, said, script, stream, with};
+use common::{Client, World, invocation, pass, said, script, stream, with};
 use dovetail_door_signalr::Options;
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
@@ -153,7 +152,7 @@ fn a_connection_waits_a_while_for_its_next_socket() {
         for _ in 0..3 {
             let nobody = world.socket(0, None);
             drop(std::mem::replace(&mut lasting.client, nobody));
-            tokio::time::sleep(Duration::from_secs(14)).await;
+            pass(14).await;
             assert!(world.counts().websockets >= 1);
             lasting.cut(4096).await;
             lasting.say(invocation("g", "Get", json!(["nothing"]))).await;
@@ -161,7 +160,7 @@ fn a_connection_waits_a_while_for_its_next_socket() {
         }
         let nobody = world.socket(0, None);
         drop(std::mem::replace(&mut lasting.client, nobody));
-        tokio::time::sleep(Duration::from_secs(16)).await;
+        pass(16).await;
         let refused = world.shards[0].refuse_socket(Some(&lasting.query)).unwrap();
         assert_eq!(refused.status(), 404);
     });

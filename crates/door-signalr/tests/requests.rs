@@ -6,7 +6,7 @@ mod common;
 use std::collections::HashSet;
 use std::time::Duration;
 
-use common::{HANDSHAKE, script, with};
+use common::{HANDSHAKE, pass, script, with};
 use dovetail_door_signalr::Options;
 use serde_json::json;
 
@@ -129,7 +129,7 @@ fn who_negotiates_and_does_not_come_is_forgotten() {
         let refused = world.ask(0, "GET", &format!("?id={}", tokens[8]), "").await;
         assert_eq!((refused.status, &refused.fields["retry-after"]), (503, &"1".parse().unwrap()));
         assert_eq!(world.counts().polling, 2);
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        pass(20).await;
         assert_eq!(world.counts().polling, 0);
     });
 }

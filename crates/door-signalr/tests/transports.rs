@@ -4,9 +4,8 @@
 mod common;
 
 use std::rc::Rc;
-use std::time::Duration;
 
-use common::{HANDSHAKE, Reply, World, invocation, said, script, stream, with};
+use common::{HANDSHAKE, Reply, World, invocation, pass, said, script, stream, with};
 use dovetail_door_signalr::Options;
 use serde_json::{Value, json};
 
@@ -122,9 +121,9 @@ fn a_poll_waits_its_time_and_a_client_that_stays_away_is_forgotten() {
         assert!((90..92).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
         // Neither side pings: that it polls is the sign of life.
         assert_eq!(world.counts().timeouts, 0);
-        tokio::time::sleep(Duration::from_secs(14)).await;
+        pass(14).await;
         assert_eq!(world.counts().polling, 1);
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        pass(2).await;
         assert_eq!((world.counts().polling, world.counts().timeouts), (0, 1));
         assert_eq!(polling.poll().await.status, 404);
     });

@@ -169,6 +169,14 @@ impl World {
     }
 }
 
+/// Lets so many seconds pass on a clock that stands.
+pub async fn pass(seconds: u32) {
+    for _ in 0..seconds {
+        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
+    }
+}
+
 pub fn principal() -> Principal {
     Principal::anonymous(IpAddr::from([127, 0, 0, 1]))
 }
