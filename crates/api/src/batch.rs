@@ -174,7 +174,7 @@ pub(crate) enum WireTags {
 
 impl WireWrite<'_> {
     pub(crate) fn into_write(mut self) -> Result<Write, DecodeError> {
-        let path = Topic::new(&self.path).map_err(|_| DecodeError::Invalid("path"))?;
+        let path = Topic::new(&self.path).map_err(DecodeError::Path)?;
         let if_match = self.if_match.take().map(|tags| tags.into_tags("ifMatch")).transpose()?;
         let if_none_match =
             self.if_none_match.take().map(|tags| tags.into_tags("ifNoneMatch")).transpose()?;

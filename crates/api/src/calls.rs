@@ -384,12 +384,12 @@ impl Members<'_> {
 
     fn path(&self) -> Result<Topic, DecodeError> {
         let path = self.path.as_deref().ok_or(DecodeError::Missing("path"))?;
-        Topic::new(path).map_err(|_| DecodeError::Invalid("path"))
+        Topic::new(path).map_err(DecodeError::Path)
     }
 
     fn filter(&self) -> Result<Filter, DecodeError> {
         let filter = self.filter.as_deref().ok_or(DecodeError::Missing("filter"))?;
-        Filter::new(filter).map_err(|_| DecodeError::Invalid("filter"))
+        Filter::new(filter).map_err(DecodeError::Filter)
     }
 
     fn limit(&self) -> Result<Option<usize>, DecodeError> {

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dovetail_model::{
-    Change, DeleteCause, Epoch, Event, Metadata, Qos, Representation, Resource, Revision, Tombstone, Topic,
-    UnixMillis,
+    Change, DeleteCause, Epoch, Event, FilterError, Metadata, Qos, Representation, Resource, Revision,
+    Tombstone, Topic, TopicError, UnixMillis,
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -86,6 +86,12 @@ pub enum DecodeError {
     /// A member has a value that it cannot have.
     #[error("member `{0}` has a value that it cannot have")]
     Invalid(&'static str),
+    /// A path that is no name of a resource.
+    #[error("member `path` is no name")]
+    Path(#[source] TopicError),
+    /// A filter that is none.
+    #[error("member `filter` is no filter")]
+    Filter(#[source] FilterError),
     /// A `type` that this version does not know. A reader may skip such a frame.
     #[error("frame type `{0}` is unknown")]
     UnknownType(Box<str>),
@@ -181,7 +187,7 @@ impl Wire<'_> {
 
     fn topic(&self) -> Result<Topic, DecodeError> {
         let path = self.path.as_deref().ok_or(DecodeError::Missing("path"))?;
-        Topic::new(path).map_err(|_| DecodeError::Invalid("path"))
+        Topic::new(path).map_err(DecodeError::Path)
     }
 
     fn modified_at(&self) -> Result<UnixMillis, DecodeError> {

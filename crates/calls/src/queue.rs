@@ -10,6 +10,9 @@ use crate::desk::Desk;
 use crate::refusal::Refusal;
 use crate::task::{Reply, Task};
 
+/// Room for so many calls is kept when there are none.
+const KEEP: usize = 8;
+
 /// The calls of one connection that are not answered yet; `T` is what the door knows each by.
 ///
 /// Writes are submitted when they are taken in and done in that order. A call is answered when all before it are, and a
@@ -57,7 +60,11 @@ impl<T> Queue<T> {
             },
             Err(_) => None,
         };
-        match (self.waiting.pop_front(), answer) {
+        let front = self.waiting.pop_front();
+        if self.waiting.is_empty() && self.waiting.capacity() > KEEP {
+            self.waiting = VecDeque::new();
+        }
+        match (front, answer) {
             (Some((tag, _)), Some(answer)) => Poll::Ready((tag, answer)),
             (Some((tag, Err(refusal))), None) => Poll::Ready((tag, Err(refusal))),
             _ => Poll::Pending,

@@ -180,7 +180,7 @@ impl From<BatchError> for Refusal {
         match error {
             BatchError::Document(source) => Self::bad_request(format!("the body is not a batch: {source}")),
             BatchError::Write { index, source } => {
-                Self::bad_request(format!("write {index} of the batch: {source}")).about(index)
+                Self::bad_request(format!("write {index} of the batch: {}", describe(&source))).about(index)
             }
         }
     }
@@ -189,7 +189,7 @@ impl From<BatchError> for Refusal {
 impl From<DecodeError> for Refusal {
     fn from(error: DecodeError) -> Self {
         let kind = match &error {
-            DecodeError::Invalid("path" | "filter") => ProblemType::InvalidName,
+            DecodeError::Path(_) | DecodeError::Filter(_) => ProblemType::InvalidName,
             DecodeError::Invalid("since" | "after" | "ifMatch" | "ifNoneMatch") => {
                 ProblemType::InvalidRevision
             }

@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::counters::Counters;
 use crate::parting::Reason;
-use crate::watches::{Told, Watches};
+use crate::stopping::Told;
+use crate::watches::{Telling, Watches};
 use crate::{Local, now};
 
 /// Bytes of output at which no further item is taken from the feeds.
@@ -46,7 +47,7 @@ pub(crate) struct Client<S> {
     queue: Queue<Id>,
     watches: Option<Box<Watches>>,
     timer: Timer,
-    draining: Pin<Box<dyn Future<Output = ()>>>,
+    told: Told,
     stage: Stage,
     /// When something last came, and when something last left.
     heard: Instant,
@@ -76,7 +77,6 @@ enum Stage {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Life<S> {
     pub(crate) fn new(local: Rc<Local>, messages: Messages<S>, principal: Principal) -> Self {
         let counted = Counted::new(&local.counters);
-        let draining = local.draining.clone();
         let now = now();
         Self::Open(Client {
             principal,
@@ -84,7 +84,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Life<S> {
             queue: Queue::new(local.desk.clone()),
             watches: None,
             timer: Timer::default(),
-            draining: Box::pin(async move { draining.begun().await }),
+            told: local.stopping.join(),
             stage: Stage::New,
             heard: now,
             written: now,
@@ -151,7 +151,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.keep_time(cx, now);
         self.part(now);
         // What was left for want of room can go on once the output is written.
-        let is_held = told == Told::Enough || self.messages.unwritten() >= ANSWER_BYTES;
+        let is_held = told == Telling::Enough || self.messages.unwritten() >= ANSWER_BYTES;
         let has_written = self.write(cx, now);
         has_read || (has_written && is_held) || ((has_answered || has_written) && !could_read && self.reads())
     }
@@ -172,7 +172,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             };
             self.messages.queue_with(Kind::Text, |out| socket::hello(out, &hello));
         }
-        if self.stage == Stage::Serving && self.draining.as_mut().poll(cx).is_ready() {
+        if self.stage == Stage::Serving && self.told.is_begun(cx) {
             self.stage = Stage::Draining(now + LAST_ANSWERS);
         }
     }
@@ -274,10 +274,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     }
 
     /// Takes items from the feeds while the socket takes bytes.
-    fn tell(&mut self, cx: &mut Context<'_>, now: Instant) -> Told {
+    fn tell(&mut self, cx: &mut Context<'_>, now: Instant) -> Telling {
         match &mut self.watches {
-            None => Told::Everything,
-            Some(_) if !self.messages.takes_bytes() => Told::Enough,
+            None => Telling::Everything,
+            Some(_) if !self.messages.takes_bytes() => Telling::Enough,
             Some(watches) => watches.tell(&mut self.messages, cx, now, OUTPUT_BYTES),
         }
     }

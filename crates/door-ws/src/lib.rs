@@ -1,7 +1,7 @@
 //! The WebSocket door: calls and feeds as frames of JSON, one object each (`dovetail.v1`).
 //!
 //! A connection is one local task. `client` is its loop, `watches` what it follows, `parting` why and how it ends,
-//! `counters` what metrics show. What calls mean stands in `dovetail-calls`, what frames look like in `dovetail-api`.
+//! `stopping` how it learns that the server stops, `counters` what metrics show. What calls mean stands in `dovetail-calls`, what frames look like in `dovetail-api`.
 //!
 //! * [`Door`]: one for the server, from any thread.
 //! * [`LocalDoor`]: one for each shard; serves connections there.
@@ -11,6 +11,7 @@
 mod client;
 mod counters;
 mod parting;
+mod stopping;
 mod watches;
 
 pub use counters::CounterValues;
@@ -29,6 +30,7 @@ use dovetail_net::{Draining, Messages};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use counters::{AllCounters, Counters};
+use stopping::Stopping;
 
 /// Bytes read from a socket at once. All connections of a shard share one such buffer.
 const READ_BYTES: usize = 64 << 10;
@@ -91,7 +93,7 @@ pub struct LocalDoor(Rc<Local>);
 struct Local {
     shared: Arc<Shared>,
     desk: Desk,
-    draining: Draining,
+    stopping: Rc<Stopping>,
     counters: Arc<Counters>,
     /// Where all connections of the shard read to, one after the other.
     read_buffer: RefCell<Box<[u8]>>,
@@ -110,7 +112,7 @@ impl Door {
         LocalDoor(Rc::new(Local {
             shared: Arc::clone(&self.0),
             desk,
-            draining,
+            stopping: Stopping::after(draining),
             counters: self.0.counters.of_shard(),
             read_buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             write_buffer: Cell::default(),

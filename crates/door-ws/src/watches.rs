@@ -33,7 +33,7 @@ struct Watch {
 
 /// How the telling ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Told {
+pub(crate) enum Telling {
     /// There is nothing more to tell now.
     Everything,
     /// There may be more.
@@ -83,14 +83,14 @@ impl Watches {
         cx: &mut Context<'_>,
         now: Instant,
         enough: usize,
-    ) -> Told {
+    ) -> Telling {
         while messages.unwritten() < enough {
             match self.subscriber.poll_next(cx) {
                 Poll::Ready((feed, item)) => self.say(messages, feed, &item, now),
-                Poll::Pending => return Told::Everything,
+                Poll::Pending => return Telling::Everything,
             }
         }
-        Told::Enough
+        Telling::Enough
     }
 
     fn say<S>(&mut self, messages: &mut Messages<S>, feed: FeedId, item: &Item, now: Instant) {
