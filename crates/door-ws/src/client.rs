@@ -53,6 +53,8 @@ pub(crate) struct Client<S> {
     heard: Instant,
     written: Instant,
     is_pinged: bool,
+    /// The last round has made more output than one has room for: others have their turn.
+    has_said_much: bool,
     /// Counts the connection as long as it is there.
     counted: Counted,
 }
@@ -89,6 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Life<S> {
             heard: now,
             written: now,
             is_pinged: false,
+            has_said_much: false,
             counted,
             local,
         })
@@ -135,6 +138,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             if !goes_on {
                 return Poll::Pending;
             }
+            if self.has_said_much {
+                break;
+            }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -151,7 +157,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.keep_time(cx, now);
         self.part(now);
         // What was left for want of room can go on once the output is written.
-        let is_held = told == Telling::Enough || self.messages.unwritten() >= ANSWER_BYTES;
+        self.has_said_much = self.messages.unwritten() >= ANSWER_BYTES;
+        let is_held = told == Telling::Enough || self.has_said_much;
         let has_written = self.write(cx, now);
         has_read || (has_written && is_held) || ((has_answered || has_written) && !could_read && self.reads())
     }

@@ -1,21 +1,24 @@
 //! What a shard does with a connection: it gives it to the door that speaks its protocol.
 
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use dovetail_api::socket::SUBPROTOCOL;
 use dovetail_auth::Principal;
-use dovetail_door_http::{Answering, Chunks, Mount, Reply};
+use dovetail_door_http::{Answering, Chunks, Mount, Reply, Upgraded};
 use dovetail_door_signalr::{Body, Events, Request};
 use dovetail_net::{Connection, Draining, LocalService, Protocol, WebSocket};
 use futures_util::future::Either;
 use http::Response;
 use http::request::Parts;
+use tokio::net::TcpStream;
 
 /// Subprotocols of WebSocket: that of MQTT 3.1.1 and 5 `[MQTT-6.0.0-3]`, that of MQTT 3.1, and the server's own.
 pub(crate) const SUBPROTOCOLS: &[&str] = &["mqtt", "mqttv3.1", SUBPROTOCOL];
 
 /// The doors of one shard.
+#[derive(Clone)]
 pub(crate) struct Doors {
     pub(crate) http: dovetail_door_http::Door,
     pub(crate) mqtt: dovetail_door_mqtt::LocalDoor,
@@ -33,24 +36,35 @@ impl LocalService for Doors {
         match protocol {
             // In a box, or each of the many MQTT connections would keep room for it.
             Protocol::Http => {
-                let (http, mqtt, ws) = (self.http.clone(), self.mqtt.clone(), self.ws.clone());
-                let signalr = self.signalr.clone();
-                let (frame_bytes, draining) = (self.frame_bytes, self.draining.clone());
+                let doors = self.clone();
                 Either::Left(Box::pin(async move {
-                    // In a box of its own, or a WebSocket would keep room for the HTTP it is done with.
-                    let Some(upgraded) = Box::pin(http.serve(stream, peer.ip())).await else { return };
-                    if let Some(uri) = &upgraded.mounted {
-                        let query = uri.query();
-                        signalr.serve(upgraded.io, upgraded.before, query, principal).await;
-                    } else if upgraded.subprotocol == SUBPROTOCOL {
-                        ws.serve(upgraded.io, upgraded.before, principal).await;
-                    } else {
-                        let socket = WebSocket::new(upgraded.io, upgraded.before, frame_bytes, draining);
-                        mqtt.serve(socket, principal).await;
+                    // Each in a box of its own, or a WebSocket would keep room for the HTTP it is done with, and for
+                    // what others speak.
+                    let upgraded = {
+                        let http = doors.http.clone();
+                        Box::pin(async move { http.serve(stream, peer.ip()).await }).await
+                    };
+                    if let Some(upgraded) = upgraded {
+                        doors.speak(upgraded, principal).await;
                     }
                 }))
             }
             Protocol::Mqtt => Either::Right(self.mqtt.serve(stream, principal)),
+        }
+    }
+}
+
+impl Doors {
+    /// Serves a connection that has become a WebSocket.
+    fn speak(self, upgraded: Upgraded<TcpStream>, principal: Principal) -> Pin<Box<dyn Future<Output = ()>>> {
+        let Upgraded { io, before, subprotocol, mounted } = upgraded;
+        if let Some(uri) = mounted {
+            Box::pin(self.signalr.serve(io, before, uri.query(), principal))
+        } else if subprotocol == SUBPROTOCOL {
+            Box::pin(self.ws.serve(io, before, principal))
+        } else {
+            let socket = WebSocket::new(io, before, self.frame_bytes, self.draining);
+            Box::pin(self.mqtt.serve(socket, principal))
         }
     }
 }
