@@ -73,17 +73,21 @@ impl Client {
         }
     }
 
-    /// Serves the connection until it ends.
-    pub(crate) async fn run(mut self) {
+    /// Serves the connection until it ends. In a box, or the task would keep room for what comes before and after.
+    pub(crate) async fn run(mut self: Box<Self>) {
         poll_fn(|cx| self.poll(cx)).await;
-        if let Link::Up(messages) = &mut self.link {
-            let (code, reason) = farewell(self.hub.ending());
-            if messages.end().is_none() {
-                messages.queue_close(code, reason);
-            }
-            // A client that does not take them has gone.
-            let _ = tokio::time::timeout(LAST_WORDS, poll_fn(|cx| messages.poll_close(cx))).await;
+        Box::pin(self.part()).await;
+    }
+
+    /// Says the last words, if there is a socket to say them on.
+    async fn part(&mut self) {
+        let Link::Up(messages) = &mut self.link else { return };
+        let (code, reason) = farewell(self.hub.ending());
+        if messages.end().is_none() {
+            messages.queue_close(code, reason);
         }
+        // A client that does not take them has gone.
+        let _ = tokio::time::timeout(LAST_WORDS, poll_fn(|cx| messages.poll_close(cx))).await;
     }
 
     /// Does what can be done now. Ready when nothing more is to be said.
@@ -219,5 +223,15 @@ fn farewell(ending: Option<&Ending>) -> (CloseCode, &'static str) {
         Some(Ending::Violated(_)) => (CloseCode::POLICY_VIOLATION, "the protocol was broken"),
         Some(Ending::Silent) => (CloseCode::POLICY_VIOLATION, "silent for too long"),
         Some(Ending::Stopping) => (CloseCode::GOING_AWAY, "the server is stopping"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        assert!(size_of::<Client>() <= 768, "{}", size_of::<Client>());
     }
 }

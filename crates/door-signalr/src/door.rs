@@ -1,5 +1,6 @@
 //! The requests of connections: what they are for, and what is answered.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -83,18 +84,20 @@ impl LocalDoor {
         async move {
             let found = match token {
                 // Who skips negotiation needs no token.
-                None => return Client::new(local, Box::new(stream), before, principal, None).run().await,
+                None => Ok(Socket::Begins(None)),
                 Some(None) => Err(Misfit::Unknown),
                 Some(Some(token)) => local.shared.registry.socket(token),
             };
-            match found {
+            let serving: Pin<Box<dyn Future<Output = ()>>> = match found {
                 Ok(Socket::Begins(begun)) => {
-                    Client::new(local, Box::new(stream), before, principal, Some(begun)).run().await;
+                    let client = Client::new(local, Box::new(stream), before, principal, begun);
+                    Box::pin(Box::new(client).run())
                 }
-                Ok(Socket::GoesOn(connection)) => hand_over(stream, before, &connection).await,
+                Ok(Socket::GoesOn(connection)) => Box::pin(hand_over(stream, before, connection)),
                 // Another socket was quicker since the request was looked at.
-                Err(misfit) => close(&local, stream, before, &misfit.to_string()).await,
-            }
+                Err(misfit) => Box::pin(close(local, stream, before, misfit)),
+            };
+            serving.await;
         }
     }
 
@@ -204,7 +207,7 @@ impl LocalDoor {
 }
 
 /// Gives a socket to the thread of its connection.
-async fn hand_over<S: Portable>(stream: S, before: Bytes, connection: &mpsc::Sender<Arrival>) {
+async fn hand_over<S: Portable>(stream: S, before: Bytes, connection: mpsc::Sender<Arrival>) {
     let Ok(packed) = stream.pack() else { return };
     let unpack = Box::new(move || Ok(Box::new(S::unpack(packed)?) as Box<dyn Stream>));
     // A connection that has just ended closes the socket with what it drops.
@@ -212,10 +215,10 @@ async fn hand_over<S: Portable>(stream: S, before: Bytes, connection: &mpsc::Sen
 }
 
 /// Ends a WebSocket that is for nothing.
-async fn close(local: &Local, stream: impl Stream, before: Bytes, reason: &str) {
+async fn close(local: Rc<Local>, stream: impl Stream, before: Bytes, misfit: Misfit) {
     local.tally.refused.add(1);
-    let mut messages = Messages::new(stream, before, client::socket_bytes(local));
-    messages.queue_close(CloseCode::POLICY_VIOLATION, reason);
+    let mut messages = Messages::new(stream, before, client::socket_bytes(&local));
+    messages.queue_close(CloseCode::POLICY_VIOLATION, &misfit.to_string());
     let closing = std::future::poll_fn(|cx| messages.poll_close(cx));
     let _ = tokio::time::timeout(client::LAST_WORDS, closing).await;
 }

@@ -91,8 +91,9 @@ pub(crate) struct Begun<T> {
 
 /// What becomes of a socket.
 pub(crate) enum Socket {
-    /// A connection begins; if it can outlive its socket, the next ones come this way.
-    Begins(Begun<Option<mpsc::Receiver<Arrival>>>),
+    /// A connection begins; if it can outlive its socket, the next ones come this way. One that was not negotiated is not
+    /// known to anybody else.
+    Begins(Option<Begun<Option<mpsc::Receiver<Arrival>>>>),
     /// The connection is elsewhere; it waits for this socket.
     GoesOn(mpsc::Sender<Arrival>),
 }
@@ -202,7 +203,7 @@ impl Registry {
             State::Negotiated { resends, .. } => {
                 let (sender, inbox) = resends.then(|| mpsc::channel(1)).unzip();
                 all.begin(token, State::Socket(sender));
-                Ok(Socket::Begins(Begun { registered: self.registered(token), inbox }))
+                Ok(Socket::Begins(Some(Begun { registered: self.registered(token), inbox })))
             }
             State::Socket(Some(sender)) => Ok(Socket::GoesOn(sender.clone())),
             State::Socket(None) => Err(Misfit::InUse),

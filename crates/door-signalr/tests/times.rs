@@ -90,3 +90,10 @@ fn a_server_that_stops_says_so_on_every_transport() {
         assert_eq!(world.ask(0, "POST", "negotiate", "").await.status, 503);
     });
 }
+
+#[test]
+fn the_task_of_a_connection_keeps_no_room_for_its_beginning_and_its_end() {
+    script(|world| async move {
+        assert!(world.size_of_a_connection() <= 160, "{}", world.size_of_a_connection());
+    });
+}

@@ -157,6 +157,12 @@ impl World {
         }
     }
 
+    /// Bytes of the task of a WebSocket.
+    pub fn size_of_a_connection(&self) -> usize {
+        let (_client, server) = tokio::io::duplex(64);
+        size_of_val(&self.shards[0].serve(server, Bytes::new(), None, principal()))
+    }
+
     /// Lets other tasks go on until `is_so`.
     pub async fn until(&self, is_so: impl Fn(&Self) -> bool) {
         let wait = async {
