@@ -173,3 +173,19 @@ fn abuse_is_answered_and_costs_little() {
     let left = server.memory_kib().saturating_sub(before);
     assert!(left < LEFT_BEHIND_KIB, "{left} KiB are left behind");
 }
+
+#[test]
+fn clients_that_do_not_listen_cost_little() {
+    let server = Setup::new().start();
+    let before = server.memory_kib();
+    let mut deaf = Process::start(script("signalr_deaf.mjs").arg(port(&server)));
+    deaf.says("asked");
+    let more = server.memory_kib().saturating_sub(before);
+    assert!(more < LEFT_BEHIND_KIB, "{more} KiB are kept for them");
+    deaf.kill();
+    check(
+        &run(&mut client("signalr.mjs", &server, &["WebSockets/json"], &["calls"])),
+        &["WebSockets/json"],
+        &["calls"],
+    );
+}
