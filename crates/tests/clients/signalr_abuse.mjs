@@ -135,6 +135,43 @@ const abuses = {
     check((await open("?id=nonsense")).status === 404);
   },
 
+  "messages in pieces": async () => {
+    const call = '{"type":1,"invocationId":"1","target":"Put","arguments":["abuse/pieces",1]}\x1e';
+    // The handshake and a call at once, and a call byte by byte.
+    const { socket, messages } = await open();
+    socket.send(`{"protocol":"json","version":1}\x1e${call}`);
+    let said = "";
+    while (said.split("\x1e").length < 3) {
+      said += String(await messages.next());
+    }
+    check(said.startsWith("{}\x1e{") && said.includes('"rev"'), said);
+    for (const byte of call) {
+      socket.send(byte);
+    }
+    check(JSON.parse(String(await messages.next()).slice(0, -1)).result.rev);
+    socket.close();
+    // The same in requests.
+    const token = await negotiate();
+    check((await send("GET", `?id=${token}`)).status === 200);
+    const post = async (body) => check((await send("POST", `?id=${token}`, {}, body)).status < 300);
+    await post('{"protocol":"json",');
+    await post(`"version":1}\x1e${call.slice(0, 20)}`);
+    check((await send("GET", `?id=${token}`)).text === "{}\x1e");
+    await post(call.slice(20));
+    const { text } = await send("GET", `?id=${token}`);
+    check(JSON.parse(text.slice(0, -1)).result.rev, text);
+    // A poll that another one takes the place of ends, and so does the last one when the connection does.
+    const replaced = send("GET", `?id=${token}`);
+    const last = send("GET", `?id=${token}`);
+    const first = await Promise.race([replaced, last]);
+    check(first.status === 204, first.status);
+    check((await send("DELETE", `?id=${token}`)).status < 300);
+    for (const poll of [replaced, last]) {
+      check((await poll).status === 204, (await poll).status);
+    }
+    check((await send("GET", `?id=${token}`)).status === 404);
+  },
+
   "two transports of one token": async () => {
     const token = await negotiate();
     const { socket, messages } = await open(`?id=${token}`);

@@ -268,6 +268,9 @@ const features = (setting) => {
         const part = text.slice(0, 30_000);
         await connection.invoke("Put", `${root}/part`, part);
         check((await connection.invoke("Get", `${root}/part`)).resource.value === part);
+        // One message more than may be ends the connection, which is told why.
+        const { message } = await connection.invoke("Put", `${root}/part`, text.slice(0, 40_000)).catch((error) => error);
+        check(message?.includes("more than 32768 bytes"), message);
       }),
 
     // Many calls at once, each with its own answer.

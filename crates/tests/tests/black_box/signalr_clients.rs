@@ -164,6 +164,7 @@ fn abuse_is_answered_and_costs_little() {
         "records that are no messages",
         "handshakes that are none",
         "tokens that are none",
+        "messages in pieces",
         "two transports of one token",
         "pages of other sites",
         "a flood of negotiations",
