@@ -3,7 +3,6 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Uri;
 
 /// What a response carries.
 pub(crate) enum Payload {
@@ -21,8 +20,8 @@ pub(crate) enum Payload {
 pub(crate) struct Agreed {
     /// The subprotocol; empty at the mounted page.
     pub(crate) subprotocol: &'static str,
-    /// The address that was asked for, if it is that of the mounted page.
-    pub(crate) mounted: Option<Uri>,
+    /// The query, if it is the mounted page that was asked for.
+    pub(crate) mounted: Option<Box<str>>,
 }
 
 impl Payload {

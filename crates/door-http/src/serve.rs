@@ -10,7 +10,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_model::limits;
-use http::{Request, Response, Uri};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -61,9 +61,8 @@ pub struct Upgraded<I> {
     pub before: Bytes,
     /// What the WebSocket speaks, of [`crate::Settings::subprotocols`]; empty at the mounted page.
     pub subprotocol: &'static str,
-    /// The address that was asked for, if it is that of the mounted page ([`crate::Mount`]) and no subprotocol was
-    /// agreed on.
-    pub mounted: Option<Uri>,
+    /// The query, if it is the mounted page ([`crate::Mount`]) that was asked for and no subprotocol was agreed on.
+    pub mounted: Option<Box<str>>,
 }
 
 impl Door {

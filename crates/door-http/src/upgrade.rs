@@ -66,8 +66,9 @@ pub(crate) fn answer(call: &Call<'_>, body: &Incoming) -> Answer<Response<Payloa
         }
         (Some(_), _) => {}
     }
-    let agreed =
-        Agreed { subprotocol: chosen.unwrap_or_default(), mounted: mounted.map(|_| call.head.uri.clone()) };
+    // A copy: the request lies in a buffer of the connection, which would live as long as a part of it.
+    let query = |_| Box::from(call.head.uri.query().unwrap_or_default());
+    let agreed = Agreed { subprotocol: chosen.unwrap_or_default(), mounted: mounted.map(query) };
     let mut response = Response::new(Payload::WebSocket(Box::new(agreed)));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let fields = response.headers_mut();

@@ -58,8 +58,8 @@ impl Doors {
     /// Serves a connection that has become a WebSocket.
     fn speak(self, upgraded: Upgraded<TcpStream>, principal: Principal) -> Pin<Box<dyn Future<Output = ()>>> {
         let Upgraded { io, before, subprotocol, mounted } = upgraded;
-        if let Some(uri) = mounted {
-            Box::pin(self.signalr.serve(io, before, uri.query(), principal))
+        if let Some(query) = mounted {
+            Box::pin(self.signalr.serve(io, before, Some(&query), principal))
         } else if subprotocol == SUBPROTOCOL {
             Box::pin(self.ws.serve(io, before, principal))
         } else {
