@@ -7,7 +7,8 @@
 use std::fmt::Write as _;
 
 use dovetail_api::encode;
-use dovetail_engine::{Delivery, Item, ResetReason, Start};
+use dovetail_calls::frame;
+use dovetail_engine::{Delivery, Item, Start};
 use dovetail_model::{Change, Revision, UnixMillis};
 use dovetail_mqtt_proto::{Properties, PropertiesBuf, Property, ReasonCode};
 
@@ -106,7 +107,7 @@ pub(crate) fn control(item: &Item, filter: &str) -> Option<(&'static str, Vec<u8
         }
         Item::Reset { reason, head } => {
             out.extend_from_slice(b",\"reason\":");
-            encode::string(&mut out, reset_word(*reason));
+            encode::string(&mut out, frame::reset_reason(*reason));
             member(&mut out, "rev", *head);
             RESET
         }
@@ -125,51 +126,16 @@ fn member(out: &mut Vec<u8>, name: &str, revision: Revision) {
 
 /// An item as JSON, and the topic that it goes to: that of its (first) change below `$changes/`, or a control topic.
 pub(crate) fn frame(item: &Item, head: Revision) -> Option<(String, Vec<u8>)> {
-    let mut out = Vec::with_capacity(256);
     let topic = match item {
-        Item::BaselineBegin(rev) => {
-            encode::baseline_begin(&mut out, *rev);
-            "$feed/baseline".to_owned()
-        }
-        Item::Resource(resource) => {
-            encode::item(&mut out, head.epoch, resource);
-            format!("{FRAMES}{}", resource.topic)
-        }
-        Item::BaselineEnd(rev) => {
-            encode::baseline_end(&mut out, *rev);
-            SYNC.to_owned()
-        }
-        Item::Change(delivery) => {
-            let changes = delivery.changes().map(|change| (number(change, delivery.rev), change));
-            encode::change(&mut out, delivery.after, delivery.rev, changes);
-            format!("{FRAMES}{}", delivery.changes().next()?.topic())
-        }
-        Item::Progress { after, rev } => {
-            encode::progress(&mut out, *after, *rev);
-            PROGRESS.to_owned()
-        }
-        Item::Reset { reason, head } => {
-            encode::reset(&mut out, *head, reset_word(*reason));
-            RESET.to_owned()
-        }
+        Item::BaselineBegin(_) => "$feed/baseline".to_owned(),
+        Item::Resource(resource) => format!("{FRAMES}{}", resource.topic),
+        Item::BaselineEnd(_) => SYNC.to_owned(),
+        Item::Change(delivery) => format!("{FRAMES}{}", delivery.changes().next()?.topic()),
+        Item::Progress { .. } => PROGRESS.to_owned(),
+        Item::Reset { .. } => RESET.to_owned(),
         Item::End(_) => return None,
     };
+    let mut out = Vec::with_capacity(256);
+    frame::write(&mut out, item, head.epoch);
     Some((topic, out))
-}
-
-/// The number of the commit that a change belongs to.
-fn number(change: &Change, rev: Revision) -> u64 {
-    match change {
-        Change::Put(resource) => resource.revision,
-        Change::Delete(tombstone) => tombstone.revision,
-        Change::Event(_) => rev.number,
-    }
-}
-
-fn reset_word(reason: ResetReason) -> &'static str {
-    match reason {
-        ResetReason::OtherEpoch => "epoch",
-        ResetReason::TooOld => "expired",
-        ResetReason::InTheFuture => "future",
-    }
 }

@@ -24,8 +24,9 @@ const MEMORY_KIB: u64 = CROWD as u64 * 2048;
 const LARGE_BYTES: usize = 1 << 20;
 /// Calls of a good client while the others are there and do nothing more.
 const CALLS_AFTER: usize = 100;
-/// A good client's call takes milliseconds; this is far beyond any noise.
-const UNDISTURBED: Duration = Duration::from_secs(1);
+/// A good client's call takes milliseconds, and a second where a server without optimisation has megabytes to spell for
+/// others on a busy machine; this is beyond any noise.
+const UNDISTURBED: Duration = Duration::from_secs(10);
 
 /// A client that has heard the server's hello.
 fn connect(address: SocketAddr) -> (WebSocket, Value) {
