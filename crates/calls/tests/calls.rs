@@ -10,16 +10,17 @@ use dovetail_api::problem::ProblemType;
 use dovetail_auth::{Policy, Principal};
 use dovetail_calls::pages::Pages;
 use dovetail_calls::{Desk, Queue, Refusal, Settings, frame};
-use dovetail_engine::{Clock, Engine, Item, Options, Recovery, Running, Subscriber};
+use dovetail_engine::{Clock, EndReason, Engine, Item, Options, Recovery, ResetReason, Running, Subscriber};
 use dovetail_journal::Journal;
-use dovetail_journal::memory::{MemoryJournal, MemoryOptions};
+use dovetail_journal::memory::{Fault, MemoryControl, MemoryJournal, MemoryOptions};
 use serde_json::{Value, json};
 
 struct World {
     desk: Desk,
     queue: Queue<usize>,
     pushed: usize,
-    _running: Running,
+    journal: MemoryControl,
+    running: Running,
 }
 
 fn who() -> Principal {
@@ -27,16 +28,21 @@ fn who() -> Principal {
 }
 
 fn script<F: Future<Output = ()>>(settings: Settings, script: impl FnOnce(World) -> F) {
+    with(settings, Options::default(), script);
+}
+
+fn with<F: Future<Output = ()>>(settings: Settings, options: Options, script: impl FnOnce(World) -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let journal = Journal::from(MemoryJournal::new(MemoryOptions::default()).unwrap());
+        let journal = MemoryJournal::new(MemoryOptions::default()).unwrap();
+        let control = journal.control();
         let (clock, _hand) = Clock::manual(1_800_000_000_000);
         let recovered = Recovery::new().finish().unwrap();
         let (engine, running) =
-            Engine::start(journal, recovered, Policy::loopback(), clock, Options::default()).unwrap();
+            Engine::start(Journal::from(journal), recovered, Policy::loopback(), clock, options).unwrap();
         let desk = desk(&engine, settings);
         let queue = Queue::new(desk.clone());
-        script(World { desk, queue, pushed: 0, _running: running }).await;
+        script(World { desk, queue, pushed: 0, journal: control, running }).await;
     });
 }
 
@@ -339,4 +345,79 @@ fn frames_in_messagepack_say_what_the_json_says() {
 /// The end of a baseline is `sync` as an event of a stream, and `baseline-end` as a frame.
 fn wire_name(kind: &str) -> &str {
     if kind == "sync" { "baseline-end" } else { kind }
+}
+
+#[test]
+fn what_the_disk_does_is_said() {
+    script(Settings::default(), |mut world| async move {
+        world.done("put", &["\"a\"", "1"]).await;
+        for (fault, kinds) in [
+            (Fault::Full, &[ProblemType::InsufficientStorage][..]),
+            (Fault::PoisonLost, &[ProblemType::OutcomeUnknown, ProblemType::ReadOnly]),
+        ] {
+            world.journal.fail_append(0, fault);
+            for kind in kinds {
+                assert_eq!(world.refused("put", &["\"a\"", "2"]).await, (*kind, None));
+            }
+            assert_eq!(world.done("get", &["\"a\""]).await["resource"]["value"], 1, "reads go on");
+        }
+    });
+}
+
+#[test]
+fn who_comes_too_soon_is_told_when_to_come_again() {
+    let options = Options { admitted_bytes: 2_000, ..Options::default() };
+    with(Settings::default(), options, |mut world| async move {
+        world.journal.hold();
+        let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(500));
+        for n in 0..8 {
+            world.push("put", &[&format!("\"{n}\""), "null", &text]);
+        }
+        world.journal.release();
+        let mut refused = 0;
+        for _ in 0..8 {
+            if let (_, Err(refusal)) = world.answer().await {
+                let problem = refusal.problem();
+                assert_eq!(problem.kind, ProblemType::Overloaded);
+                assert!(problem.retry_after_ms.is_some_and(|delay| delay > 0), "{problem:?}");
+                refused += 1;
+            }
+        }
+        assert!((1..8).contains(&refused), "{refused} of 8");
+        let World { running, mut queue, .. } = world;
+        tokio::task::spawn_blocking(move || running.stop()).await.unwrap();
+        let put = Method::Put.of_arguments(["\"a\"", "1"].into_iter()).unwrap();
+        let Ask::Call(put) = put else { panic!("a put is a call") };
+        queue.push(0, &who(), put);
+        let (_, answer) = poll_fn(|cx| queue.poll_next(cx)).await;
+        let refusal = answer.unwrap_err();
+        assert_eq!(refusal.problem().kind, ProblemType::ShuttingDown);
+        assert!(refusal.problem().retry_after_ms.is_some());
+    });
+}
+
+#[test]
+fn every_item_has_its_frame() {
+    let rev: dovetail_model::Revision = "k3f9x2ab.9".parse().unwrap();
+    let at = r#""rev":"k3f9x2ab.9""#;
+    let reset = |reason| Item::Reset { reason, head: rev };
+    for (item, name, expected) in [
+        (Item::BaselineBegin(rev), "baseline-begin", format!(r#"{{"type":"baseline-begin",{at}}}"#)),
+        (Item::BaselineEnd(rev), "sync", format!(r#"{{"type":"baseline-end",{at}}}"#)),
+        (
+            Item::Progress { after: rev, rev },
+            "progress",
+            format!(r#"{{"type":"progress","after":"k3f9x2ab.9",{at}}}"#),
+        ),
+        (reset(ResetReason::OtherEpoch), "reset", format!(r#"{{"type":"reset",{at},"reason":"epoch"}}"#)),
+        (reset(ResetReason::TooOld), "reset", format!(r#"{{"type":"reset",{at},"reason":"expired"}}"#)),
+        (reset(ResetReason::InTheFuture), "reset", format!(r#"{{"type":"reset",{at},"reason":"future"}}"#)),
+        (Item::End(EndReason::TooSlow), "end", r#"{"type":"end","reason":"too-slow"}"#.to_owned()),
+        (Item::End(EndReason::Revoked), "end", r#"{"type":"end","reason":"revoked"}"#.to_owned()),
+        (Item::End(EndReason::JournalFailed), "end", r#"{"type":"end","reason":"failed"}"#.to_owned()),
+    ] {
+        let mut frame = Vec::new();
+        frame::write(&mut frame, &item, rev.epoch);
+        assert_eq!((frame::kind(&item).0, String::from_utf8(frame).unwrap()), (name, expected));
+    }
 }
