@@ -161,6 +161,17 @@ impl Output {
         debug_assert!(self.written <= self.copied.len(), "more consumed than there was");
         if self.is_empty() {
             self.reset();
+        } else if self.written > self.copied.len() / 2 {
+            // Or the output of a client that never takes the last byte would grow for as long as it is answered.
+            self.forget_written();
+        }
+    }
+
+    fn forget_written(&mut self) {
+        let written = std::mem::take(&mut self.written);
+        self.copied.drain(..written);
+        for piece in self.shared.iter_mut().flat_map(|pieces| pieces.iter_mut()) {
+            piece.at -= written;
         }
     }
 
@@ -211,5 +222,29 @@ mod tests {
         assert_eq!(output.front(), b"of it stays");
         output.consume(11);
         assert!(output.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_is_always_behind_takes_no_more_memory() {
+        let mut output = Output::new();
+        let (mut put, mut taken) = (Vec::new(), Vec::new());
+        for number in 0..10_000_u32 {
+            let piece = number.to_string();
+            output.copied().extend_from_slice(piece.as_bytes());
+            put.extend_from_slice(piece.as_bytes());
+            if number % 1_000 == 0 {
+                let large = Bytes::from(vec![b'.'; SHARE_FROM]);
+                output.push_part(&large, 0);
+                put.extend_from_slice(&large);
+            }
+            while output.len() > 10 {
+                let count = output.front().len().min(output.len() - 10);
+                taken.extend_from_slice(&output.front()[..count]);
+                output.consume(count);
+            }
+            assert!(output.copied.capacity() < 256, "after {number}");
+        }
+        taken.extend_from_slice(output.front());
+        assert!(taken == put);
     }
 }
