@@ -360,6 +360,39 @@ proptest! {
         prop_assert_eq!(arguments, values);
     }
 
+    /// Nearly right is where mistakes are: no panic, and what is still read can be written and read again.
+    #[test]
+    fn messages_with_wrong_bytes_are_survived(
+        protocol in prop_oneof![Just(Protocol::Json), Just(Protocol::MessagePack)],
+        values in prop::collection::vec(json_values(), 0..3),
+        wrong in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let message = Message::Invocation {
+            id: Some("7".into()),
+            target: "Put".into(),
+            arguments: values.iter().map(|value| Value::new(&value.to_string()).unwrap()).collect(),
+            streams: vec!["1".into()],
+        };
+        let mut bytes = Vec::new();
+        encode::message(protocol, &mut bytes, &message);
+        for (place, byte) in wrong {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let mut decoder = Decoder::new(protocol, 1 << 16);
+        for piece in [&bytes[..cut.index(bytes.len())], &bytes[cut.index(bytes.len())..]] {
+            decoder.push(piece);
+            while let Ok(Some(read)) = decoder.next() {
+                let mut again = Vec::new();
+                encode::message(Protocol::Json, &mut again, &read);
+                let mut second = Decoder::new(Protocol::Json, 1 << 20);
+                second.push(&again);
+                prop_assert_eq!(second.next(), Ok(Some(read)));
+            }
+        }
+    }
+
     /// No panic, and the same judgement however the bytes are cut.
     #[test]
     fn garbage_is_judged_the_same_in_any_pieces(
