@@ -421,8 +421,7 @@ impl Hub {
     }
 }
 
-/// What the server encodes has a form in `MessagePack`, besides a string with half of a surrogate pair in a value of a
-/// client; that is told as nothing.
+/// Appends JSON as `MessagePack`, in which all of it has a form; what is no JSON is told as nothing.
 fn transcode(json: &[u8], out: &mut Vec<u8>) {
     const NIL: u8 = 0xc0;
     if to_messagepack(json, out).is_err() {

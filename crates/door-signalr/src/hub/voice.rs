@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use dovetail_api::problem::Problem;
 use dovetail_signalr_proto::encode::{self, Outcome};
-use dovetail_signalr_proto::{Inbox, Message, Outbox, Protocol, SequenceError, to_messagepack};
+use dovetail_signalr_proto::{Inbox, Message, Outbox, Protocol, SequenceError};
 
 use crate::counters::Tally;
 
@@ -87,13 +87,8 @@ impl Voice {
             Protocol::Json => self.complete(out, tally, id, Outcome::Value(json)),
             Protocol::MessagePack => {
                 let mut packed = Vec::with_capacity(json.len());
-                match to_messagepack(json, &mut packed) {
-                    Ok(()) => self.complete(out, tally, id, Outcome::Value(&packed)),
-                    Err(error) => {
-                        let detail = format!("the result has no form in MessagePack: {error}");
-                        self.complete(out, tally, id, Outcome::Error(&detail));
-                    }
-                }
+                super::transcode(json, &mut packed);
+                self.complete(out, tally, id, Outcome::Value(&packed));
             }
         }
     }
