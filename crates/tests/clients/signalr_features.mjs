@@ -150,6 +150,12 @@ const features = (setting) => {
         await connection.invoke("Put", `${root}/values`, values);
         const { value } = (await connection.invoke("Get", `${root}/values`)).resource;
         check(value[0] === "AP/+" && value[1].startsWith("2024-02-29T01:59:28"), value);
+        // What others can store and not every program can hold is told as text.
+        const body = String.raw`{"half":"\ud800","beyond":1e400}`;
+        const stored = await fetch(`${http}/${root}/odd`, { method: "PUT", headers: { "content-type": "application/json" }, body });
+        check(stored.ok, stored.status);
+        const odd = await connection.invoke("Get", `${root}/odd`);
+        check(odd.resource.text === body, odd);
       }),
 
     batch: () =>
