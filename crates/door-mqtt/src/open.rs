@@ -1,6 +1,6 @@
 //! What a CONNECT finds of its session, and what is committed before it is answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -157,14 +157,24 @@ impl Opened {
         let Stored { subscriptions, flow, received, .. } = stored;
         let after_last = subscriptions.last_key_value().map_or(0, |(number, _)| number + 1);
         kept.next = flow.as_ref().map_or(0, |flow| flow.next).max(after_last);
-        let resumed = places(&subscriptions, flow.as_ref());
+        let mut resumed = places(&subscriptions, flow.as_ref());
+        let flights = flow.as_ref().map_or(&[][..], |flow| &flow.flights);
+        let broken = broken(&subscriptions, flights, &found);
+        for (number, (_, place)) in &mut resumed {
+            if broken.contains(number) {
+                *place = Place::BASELINE;
+            }
+        }
         let in_baseline =
             |number| resumed.get(&number).is_some_and(|(_, place)| place.told.is_none() || place.refresh);
         let mut in_flight = Vec::new();
         for (flight, again) in flow.into_iter().flat_map(|flow| flow.flights).zip(found) {
             // A state that is told once more needs no part of it besides.
             let of_state = matches!(flight.what, What::Resource { .. } | What::Begin(_));
-            let again = again.filter(|_| !(of_state && in_baseline(flight.subscription)));
+            let again = again.filter(|_| {
+                let begins_again = of_state && in_baseline(flight.subscription);
+                !begins_again && !broken.contains(&flight.subscription)
+            });
             let Flight { id, stage, .. } = flight;
             let stage = match (stage, &again) {
                 (Stage::PubAck, None) => continue,
@@ -182,6 +192,21 @@ impl Opened {
             .map(|((_, (epoch, place)), (number, subscribed))| Resumed { number, subscribed, place, epoch })
             .collect();
     }
+}
+
+/// Subscriptions whose stream says that nothing is left out, and of which something in flight cannot be told any more as it
+/// was, such as a resource of a baseline that has changed since. They begin again with the state.
+fn broken(
+    subscriptions: &BTreeMap<u32, Subscribed>,
+    flights: &[Flight],
+    found: &[Option<Again>],
+) -> BTreeSet<u32> {
+    let is_lost = |flight: &Flight, again: &Option<Again>| {
+        let says_so = subscriptions.get(&flight.subscription).is_some_and(|s| s.kind != Kind::Plain);
+        says_so && again.is_none() && flight.stage != Stage::PubComp && flight.what != What::Nowhere
+    };
+    let lost = flights.iter().zip(found).filter(|(flight, again)| is_lost(flight, again));
+    lost.map(|(flight, _)| flight.subscription).collect()
 }
 
 /// Where the subscriptions are, and in which epoch.

@@ -235,6 +235,52 @@ fn a_subscription_that_cannot_be_stored_ends_the_connection_unanswered() {
     });
 }
 
+/// A baseline is exact at one revision. One of which a part has changed since cannot be told again as it was.
+#[test]
+fn a_stream_of_which_a_part_is_gone_begins_again() {
+    for server in [Server::Stays, Server::IsKilled] {
+        for meanwhile in [None, Some("b"), Some("a/1")] {
+            with_plain_door(|world| async move {
+                world.put("a/1", "1").await;
+                world.put("a/2", "2").await;
+                let mut client = world.connected(session(V3, "c", 300)).await.0;
+                client.subscribe("$changes/a/#", Qos::AtLeastOnce).await;
+                let told = frames(&client.take(4).await);
+                let types: Vec<_> = told.iter().map(|(kind, _)| kind.as_str()).collect();
+                assert_eq!(types, ["baseline-begin", "item", "item", "baseline-end"]);
+                client.vanish();
+                if let Some(topic) = meanwhile {
+                    world.put(topic, "new").await;
+                }
+                gone(&world).await;
+                let world = server.of(world);
+                let mut client = again(&world, session(V3, "c", 300)).await;
+                let again = frames(&client.take(4).await);
+                if meanwhile == Some("a/1") {
+                    let types: Vec<_> = again.iter().map(|(kind, _)| kind.as_str()).collect();
+                    assert_eq!(types, ["baseline-begin", "item", "item", "baseline-end"]);
+                    assert!(again[1].1.contains("\"new\""), "{server:?}: {}", again[1].1);
+                    assert_ne!(again[0], told[0], "{server:?}: it is another baseline");
+                } else {
+                    assert_eq!(again, told, "{server:?}, after {meanwhile:?}");
+                }
+                let more = frames(&client.messages().await);
+                assert!(more.iter().all(|(kind, _)| kind == "progress"), "{server:?}: {more:?}");
+            });
+        }
+    }
+}
+
+/// The types of frames, and their text.
+fn frames(messages: &[Publish]) -> Vec<(String, String)> {
+    let of = |message: &Publish| {
+        let text = String::from_utf8(message.payload.to_vec()).unwrap();
+        let kind = text.split('"').nth(3).unwrap().to_owned();
+        (kind, text)
+    };
+    messages.iter().map(of).collect()
+}
+
 #[test]
 fn an_unsubscription_is_remembered() {
     for server in [Server::Stays, Server::IsKilled] {
