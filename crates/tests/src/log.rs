@@ -11,6 +11,8 @@ pub struct Log {
     epoch: String,
     /// The changes of commit `index + 1`.
     commits: Vec<Vec<Change>>,
+    /// Commits that the history does not show are of what the server keeps for itself.
+    has_records: bool,
 }
 
 /// A resource of a folded log: when it was last changed, and its bytes.
@@ -48,12 +50,18 @@ pub enum NotContiguous {
 impl Log {
     /// The empty log of `epoch`.
     pub fn new(epoch: &str) -> Self {
-        Self { epoch: epoch.to_owned(), commits: Vec::new() }
+        Self { epoch: epoch.to_owned(), ..Self::default() }
     }
 
     /// A log of `epoch` with these commits, from 1 on.
     pub fn of(epoch: &str, commits: Vec<Vec<Change>>) -> Self {
-        Self { epoch: epoch.to_owned(), commits }
+        Self { epoch: epoch.to_owned(), commits, has_records: false }
+    }
+
+    /// The same log, whose commits that the history does not show are of what the server keeps for itself, such as sessions.
+    #[must_use]
+    pub fn among_records(self) -> Self {
+        Self { has_records: true, ..self }
     }
 
     /// The epoch.
@@ -69,13 +77,15 @@ impl Log {
     /// Adds what the server says happened after the log's head, up to `head`.
     ///
     /// # Errors
-    /// When a revision is missing: every commit of these tests changes at least one path that the history shows.
+    /// When a revision is missing: every commit of these tests changes at least one path that the history shows, unless the
+    /// log is [among records](Self::among_records).
     pub fn extend(&mut self, head: &Position, changes: Vec<Change>) -> Result<(), NotContiguous> {
         if head.epoch != self.epoch {
             return Err(NotContiguous::Epoch { expected: self.epoch.clone(), found: head.epoch.clone() });
         }
         for change in changes {
             let found = change.number;
+            self.pass_records(found - 1);
             let head = self.head();
             if found == head + 1 {
                 self.commits.push(vec![change]);
@@ -85,10 +95,17 @@ impl Log {
                 return Err(NotContiguous::Number { head, found });
             }
         }
+        self.pass_records(head.number);
         if head.number == self.head() {
             Ok(())
         } else {
             Err(NotContiguous::Head { head: self.head(), found: head.number })
+        }
+    }
+
+    fn pass_records(&mut self, to: u64) {
+        if self.has_records {
+            self.commits.resize_with((to as usize).max(self.commits.len()), Vec::new);
         }
     }
 
@@ -199,6 +216,9 @@ mod tests {
         assert_eq!(log.fold(2, "a")["a"].0, 2);
         let gap = log.clone().extend(&head(4), vec![put("a", 4)]);
         assert_eq!(gap, Err(NotContiguous::Number { head: 2, found: 4 }));
+        let mut among = log.clone().among_records();
+        assert_eq!(among.extend(&head(6), vec![put("a", 4)]), Ok(()));
+        assert_eq!((among.head(), among.changes(3..=6, "#").count()), (6, 1));
         assert_eq!(log.clone().extend(&head(1), vec![]), Err(NotContiguous::Head { head: 2, found: 1 }));
         assert!(log.extend(&Position::new("f", 3), vec![]).is_err());
     }

@@ -91,6 +91,11 @@ impl Proxy {
         self.shared.lock().unwrap().cuts = cuts.into_iter().collect();
     }
 
+    /// Breaks no connection that is not open yet.
+    pub fn cut_never(&self) {
+        self.shared.lock().unwrap().cuts.clear();
+    }
+
     /// All that clients have sent through it.
     pub fn recorded(&self) -> Vec<u8> {
         self.shared.lock().unwrap().recorded.clone()

@@ -1,20 +1,29 @@
 //! Subscribers that record what they are told.
 
+mod hub;
+mod poll;
+mod socket;
+
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::frame::{Change, Effect, Frame, Position, changes};
-use crate::http::Http;
+use crate::http::{Events, Http};
 use crate::log::{Log, NotContiguous};
 use crate::mqtt::{Connect, Mqtt, Publish, Version, pair};
 use crate::validator::Mode;
-use crate::websocket::WebSocket;
+use crate::websocket::{PONG, Received, WebSocket};
 
+use hub::Hub;
+pub use hub::HubProtocol;
+use poll::Poll;
+use socket::Socket;
+
+/// How long a subscriber may hear nothing before it takes the connection for broken.
+const SILENCE: Duration = Duration::from_mins(10);
 /// How long a subscriber may take to get where it has to.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -23,12 +32,29 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub enum Door {
     /// Server-sent events.
     Events,
-    /// JSON frames as MQTT messages, under `$changes/`.
+    /// JSON frames as MQTT 5 messages, under `$changes/`.
     Changes,
+    /// The same in 3.1.1, where the session with this number knows the position, and may tell again what it told before.
+    /// Each entry, whatever the mode.
+    Session(u32),
     /// Plain MQTT 5 messages, with the position in their user properties.
     Tracked,
-    /// JSON frames on a WebSocket.
+    /// A WebSocket with `dovetail.v1`.
     Socket,
+    /// A stream of a SignalR hub over a WebSocket.
+    Hub(HubProtocol),
+    /// A reading of the state, then long-polling.
+    Poll,
+}
+
+/// Where a subscriber's frames come from.
+enum Source {
+    Events(Events),
+    Changes(Mqtt),
+    Tracked { client: Mqtt, messages: Messages },
+    Socket(Socket),
+    Hub(Hub),
+    Poll(Poll),
 }
 
 /// A subscription that is being recorded.
@@ -55,38 +81,22 @@ impl Watch {
         since: Option<&Position>,
     ) -> io::Result<Self> {
         let record = Arc::new(Record::default());
-        let since = since.map(ToString::to_string);
-        let (socket, thread) = match door {
-            Door::Events => Self::events(address, filter, mode, since.as_deref(), Arc::clone(&record))?,
-            Door::Changes => {
-                let filter = format!("$changes/{filter}");
-                let (socket, mut client) = subscribe(address, &filter, mode, since.as_deref())?;
-                let record = Arc::clone(&record);
-                let thread = std::thread::spawn(move || {
-                    while let Ok(message) = client.receive() {
-                        record.add_json(&String::from_utf8_lossy(&message.payload));
-                    }
-                });
-                (socket, thread)
+        let mut source = Source::open(address, door, filter, mode, since)?;
+        let socket = source.socket().try_clone()?;
+        socket.set_read_timeout(Some(SILENCE))?;
+        let kept = Arc::clone(&record);
+        let thread = std::thread::spawn(move || {
+            while let Ok(frames) = source.next() {
+                kept.add(frames);
             }
-            Door::Tracked => {
-                let (socket, mut client) = subscribe(address, filter, mode, since.as_deref())?;
-                let record = Arc::clone(&record);
-                let thread = std::thread::spawn(move || {
-                    let mut messages = Messages::default();
-                    while let Ok(message) = client.receive() {
-                        let frames = messages.next(message);
-                        frames
-                            .unwrap_or_else(|error| panic!("{error}"))
-                            .into_iter()
-                            .for_each(|frame| record.add(frame));
-                    }
-                });
-                (socket, thread)
-            }
-            Door::Socket => Self::socket(address, filter, mode, since.as_deref(), Arc::clone(&record))?,
-        };
+        });
         Ok(Self { record, socket, thread: Some(thread) })
+    }
+
+    /// Waits until the connection ends by itself, and gives what was recorded.
+    pub fn until_its_end(mut self) -> Vec<Frame> {
+        self.join();
+        std::mem::take(&mut *self.record.frames.lock().unwrap())
     }
 
     /// Waits until the subscriber has been told everything up to `number`; false if that takes too long or the
@@ -109,6 +119,10 @@ impl Watch {
     fn end(&mut self) {
         // The server may have ended it already.
         let _ = self.socket.shutdown(Shutdown::Both);
+        self.join();
+    }
+
+    fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             // A frame that could not be read fails the test here, with its text.
             if let Err(panic) = thread.join() {
@@ -116,51 +130,72 @@ impl Watch {
             }
         }
     }
+}
 
-    fn events(
+impl Source {
+    fn open(
         address: SocketAddr,
+        door: Door,
         filter: &str,
         mode: Mode,
-        since: Option<&str>,
-        record: Arc<Record>,
-    ) -> io::Result<(TcpStream, JoinHandle<()>)> {
-        let every = if mode == Mode::Every { "?every" } else { "" };
-        let mut events = Http::connect(address)?.events(&format!("{}{every}", target(filter)), since)?;
-        let socket = events.socket().try_clone()?;
-        events.patience(Duration::from_mins(10))?;
-        let thread = std::thread::spawn(move || {
-            while let Ok(event) = events.next_event() {
-                record.add_json(&event.data);
+        since: Option<&Position>,
+    ) -> io::Result<Self> {
+        let since = since.map(ToString::to_string);
+        let since = since.as_deref();
+        Ok(match door {
+            Door::Events => {
+                let every = if mode == Mode::Every { "?every" } else { "" };
+                let target = format!("{}{every}", target(filter));
+                Self::Events(Http::connect(address)?.events(&target, since)?)
             }
-        });
-        Ok((socket, thread))
+            Door::Changes => Self::Changes(subscribe(address, &format!("$changes/{filter}"), mode, since)?),
+            Door::Session(number) => {
+                Self::Changes(come_back(address, number, &format!("$changes/{filter}"))?)
+            }
+            Door::Tracked => {
+                let client = subscribe(address, filter, mode, since)?;
+                Self::Tracked { client, messages: Messages::default() }
+            }
+            Door::Socket => Self::Socket(Socket::open(address, filter, mode, since)?),
+            Door::Hub(protocol) => Self::Hub(Hub::open(address, protocol, filter, mode, since)?),
+            Door::Poll => Self::Poll(Poll::open(address, filter, mode, since)?),
+        })
+    }
+
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Events(events) => events.socket(),
+            Self::Changes(client) | Self::Tracked { client, .. } => client.socket(),
+            Self::Socket(socket) => socket.connection().socket(),
+            Self::Hub(hub) => hub.connection().socket(),
+            Self::Poll(poll) => poll.connection().socket(),
+        }
+    }
+
+    /// What comes next; what makes it no frame of the contract fails the test.
+    fn next(&mut self) -> io::Result<Vec<Frame>> {
+        match self {
+            Self::Events(events) => Ok(vec![of_json(&events.next_event()?.data)]),
+            Self::Changes(client) => Ok(vec![of_json(&String::from_utf8_lossy(&client.receive()?.payload))]),
+            Self::Tracked { client, messages } => {
+                Ok(messages.next(client.receive()?).unwrap_or_else(|error| panic!("{error}")))
+            }
+            Self::Socket(socket) => Ok(vec![socket.next()?]),
+            Self::Hub(hub) => Ok(vec![hub.next()?]),
+            Self::Poll(poll) => Ok(vec![poll.next()?]),
+        }
     }
 }
 
-impl Watch {
-    fn socket(
-        address: SocketAddr,
-        filter: &str,
-        mode: Mode,
-        since: Option<&str>,
-        record: Arc<Record>,
-    ) -> io::Result<(TcpStream, JoinHandle<()>)> {
-        let connected = WebSocket::connect(address, "/-/ws", Some("dovetail.v1"), &[]);
-        let mut client = connected.map_err(io::Error::other)?;
-        let mode = if mode == Mode::Every { "every" } else { "latest" };
-        let request = json!({ "type": "watch", "id": "w", "filter": filter, "mode": mode, "since": since });
-        client.send_text(&request.to_string())?;
-        let socket = client.socket().try_clone()?;
-        client.patience(Duration::from_mins(10))?;
-        let thread = std::thread::spawn(move || {
-            while let Ok(text) = client.text() {
-                // Its name comes first; `hello` and `bye` have none.
-                if let Some(frame) = text.strip_prefix("{\"watch\":\"w\",") {
-                    record.add_json(&format!("{{{frame}"));
-                }
-            }
-        });
-        Ok((socket, thread))
+fn of_json(text: &str) -> Frame {
+    Frame::of_json(text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// What a mode is called in JSON.
+fn word(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Latest => "latest",
+        Mode::Every => "every",
     }
 }
 
@@ -171,32 +206,49 @@ impl Drop for Watch {
 }
 
 impl Record {
-    fn add_json(&self, text: &str) {
-        self.add(Frame::of_json(text).unwrap_or_else(|error| panic!("{error}")));
-    }
-
-    fn add(&self, frame: Frame) {
-        self.frames.lock().unwrap().push(frame);
+    fn add(&self, frames: Vec<Frame>) {
+        self.frames.lock().unwrap().extend(frames);
         self.more.notify_all();
     }
 }
 
 /// Subscribes with a position, on a connection of its own.
-fn subscribe(
-    address: SocketAddr,
-    filter: &str,
-    mode: Mode,
-    since: Option<&str>,
-) -> io::Result<(TcpStream, Mqtt)> {
+fn subscribe(address: SocketAddr, filter: &str, mode: Mode, since: Option<&str>) -> io::Result<Mqtt> {
     let mut client = Mqtt::connect(address, &Connect::new(Version::V5))?;
     let qos = u8::from(mode == Mode::Every);
     let properties = [pair("since", since.unwrap_or_default())];
-    let reasons = client.subscribe(&[(filter, qos)], &properties)?;
-    if reasons != [qos] {
-        return Err(io::Error::other(format!("SUBACK {reasons:02x?}")));
+    agreed(&client.subscribe(&[(filter, qos)], &properties)?, qos)?;
+    Ok(client)
+}
+
+/// Comes back to the session with this number, or begins it.
+fn come_back(address: SocketAddr, number: u32, filter: &str) -> io::Result<Mqtt> {
+    let connect = Connect::persistent(Version::V311, &format!("watch-{number}"));
+    let mut client = Mqtt::connect(address, &connect)?;
+    if !client.session_present {
+        agreed(&client.subscribe(&[(filter, 1)], &[])?, 1)?;
     }
-    client.patience(Duration::from_mins(10))?;
-    Ok((client.socket().try_clone()?, client))
+    Ok(client)
+}
+
+fn websocket(address: SocketAddr, path: &str, subprotocol: Option<&str>) -> io::Result<WebSocket> {
+    WebSocket::connect(address, path, subprotocol, &[]).map_err(io::Error::other)
+}
+
+/// The next text or bytes. Pings are answered, and a close frame is the end.
+fn message(socket: &mut WebSocket) -> io::Result<Received> {
+    loop {
+        match socket.receive()? {
+            Received::Ping(payload) => socket.send(PONG, &payload)?,
+            Received::Pong(_) => {}
+            Received::Close(..) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            message => return Ok(message),
+        }
+    }
+}
+
+fn agreed(reasons: &[u8], qos: u8) -> io::Result<()> {
+    if reasons == [qos] { Ok(()) } else { Err(io::Error::other(format!("SUBACK {reasons:02x?}"))) }
 }
 
 /// Puts the frames together that a tracked subscription tells in several messages.
@@ -264,13 +316,25 @@ impl Messages {
 /// # Errors
 /// When the connection fails, or the answer does not continue the log.
 pub fn extend(address: SocketAddr, log: Option<Log>) -> io::Result<Log> {
+    let log = log.map_or_else(|| begin(address), Ok)?;
+    read_on(address, log)
+}
+
+/// The whole history of a server that keeps sessions, whose records are commits too.
+///
+/// # Errors
+/// When the connection fails, or the answers are no history.
+pub fn history_among_records(address: SocketAddr) -> io::Result<Log> {
+    read_on(address, begin(address)?.among_records())
+}
+
+fn begin(address: SocketAddr) -> io::Result<Log> {
+    let head = position(Http::connect(address)?.get("/%23")?.header("dovetail-revision"))?;
+    Ok(Log::new(&head.epoch))
+}
+
+fn read_on(address: SocketAddr, mut log: Log) -> io::Result<Log> {
     let mut http = Http::connect(address)?;
-    let mut log = if let Some(log) = log {
-        log
-    } else {
-        let head = position(http.get("/%23")?.header("dovetail-revision"))?;
-        Log::new(&head.epoch)
-    };
     loop {
         let since = Position::new(log.epoch(), log.head());
         let answer = http.get(&format!("/%23?since={since}&every"))?;

@@ -5,7 +5,7 @@ use dovetail_tests::http::Http;
 use dovetail_tests::mqtt::{Connect, Mqtt, Publish, Version, pair, user};
 use dovetail_tests::server::Setup;
 use dovetail_tests::validator::{Mode, Validator};
-use dovetail_tests::watch::{self, Door, Watch};
+use dovetail_tests::watch::{self, Door, HubProtocol, Watch};
 
 #[test]
 fn a_put_is_a_retained_message_and_a_retained_message_is_a_resource() {
@@ -66,7 +66,9 @@ fn every_door_resumes_at_every_position_with_exactly_what_followed() {
     }
     let log = watch::extend(address, None).unwrap();
     assert_eq!(log.head(), WRITES);
-    for door in [Door::Events, Door::Changes, Door::Tracked, Door::Socket] {
+    let hubs = [HubProtocol::Json, HubProtocol::MessagePack].map(Door::Hub);
+    for door in [Door::Events, Door::Changes, Door::Tracked, Door::Socket, Door::Poll].into_iter().chain(hubs)
+    {
         for mode in [Mode::Every, Mode::Latest] {
             for position in 0..=WRITES {
                 let since = Position::new(log.epoch(), position);
@@ -99,7 +101,10 @@ fn a_position_that_cannot_be_is_answered_with_a_reset_and_a_baseline() {
     let other_epoch = Position::new("00000001", 1);
     let beyond = Position::new(log.epoch(), log.head() + 1);
     for since in [other_epoch, beyond] {
-        for door in [Door::Events, Door::Changes, Door::Tracked, Door::Socket] {
+        let hubs = [HubProtocol::Json, HubProtocol::MessagePack].map(Door::Hub);
+        for door in
+            [Door::Events, Door::Changes, Door::Tracked, Door::Socket, Door::Poll].into_iter().chain(hubs)
+        {
             let watch = Watch::start(address, door, "r/#", Mode::Latest, Some(&since)).unwrap();
             assert!(watch.reaches(log.head()), "{door:?} from {since}");
             let frames = watch.stop();

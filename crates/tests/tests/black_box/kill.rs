@@ -10,7 +10,7 @@ use dovetail_tests::log::Log;
 use dovetail_tests::random::Random;
 use dovetail_tests::server::{Server, Setup};
 use dovetail_tests::validator::{Mode, Validator};
-use dovetail_tests::watch::{self, Door, Watch};
+use dovetail_tests::watch::{self, Door, HubProtocol, Watch};
 
 use crate::environment::{Length, RECORDER};
 
@@ -35,7 +35,7 @@ fn nothing_is_lost_and_nothing_is_invented() {
     let (place, records) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut random = Random::from_environment();
     let mut cycles = Length::of("DOVETAIL_KILL_CYCLES", 30);
-    let mut subscribers = [
+    let mut subscribers = vec![
         Subscriber::new(Door::Events, "load/#", Mode::Every),
         Subscriber::new(Door::Events, "#", Mode::Latest),
         Subscriber::new(Door::Changes, "load/#", Mode::Every),
@@ -44,6 +44,10 @@ fn nothing_is_lost_and_nothing_is_invented() {
         Subscriber::new(Door::Tracked, "#", Mode::Latest),
         Subscriber::new(Door::Socket, "load/#", Mode::Every),
         Subscriber::new(Door::Socket, "#", Mode::Latest),
+        Subscriber::new(Door::Hub(HubProtocol::Json), "load/#", Mode::Every),
+        Subscriber::new(Door::Hub(HubProtocol::MessagePack), "#", Mode::Latest),
+        Subscriber::new(Door::Poll, "load/#", Mode::Every),
+        Subscriber::new(Door::Poll, "load/+/k1", Mode::Latest),
     ];
     let mut log = None;
     let mut tally = Tally::default();
@@ -99,7 +103,7 @@ fn kill(
 
 /// At the end: the server at rest, every subscriber at the head with the right state, and the whole history the same as
 /// what was read of it piece by piece.
-fn rest(place: &Path, log: Log, mut subscribers: [Subscriber; 8]) {
+fn rest(place: &Path, log: Log, mut subscribers: Vec<Subscriber>) {
     let (server, log) = restart(place, Some(log), &mut subscribers);
     let again = watch::extend(server.address(), None).unwrap();
     assert_eq!(again, log, "the history has changed");

@@ -10,6 +10,7 @@ mod disk;
 mod docs;
 mod doors;
 mod environment;
+mod every_door;
 mod forgery;
 mod kill;
 mod many;
