@@ -1,6 +1,6 @@
 // MQTT.js in headless Chromium through the features of `features.mjs`. Usage: browser.mjs PORT VERSION:FEATURE,FEATURE...
-// Prints a line for each feature that works. With `browser.mjs PORT PAGE` it opens a page instead, with its MQTT.js
-// replaced by the installed one, until it is killed.
+// Prints a line for each feature that works. With `browser.mjs PORT PAGE` it opens a page instead, with the packages that it
+// loads replaced by the installed ones, until it is killed.
 
 import { readFile } from "node:fs/promises";
 import { own, show } from "./chromium.mjs";
@@ -15,11 +15,20 @@ const versions = page
       return { version: Number(version), names: names.split(",") };
     });
 
+// The address of a file of a package, with its version: https://…/NAME@VERSION/FILE.
+const packaged = /https:\/\/[^"]*?\/((?:@[^/"]+\/)?[^/@"]+)@[^/"]*\/([^"]*)/;
 const routes = {
-  "/": async () => ["text/html", page ? (await readFile(page, "utf8")).replace(/https:[^"]*/, "mqtt.js") : await own("browser.html")],
+  "/": async () => ["text/html", page ? (await readFile(page, "utf8")).replace(packaged, "installed/$1/$2") : await own("browser.html")],
   "/features.mjs": async () => ["text/javascript", await own("features.mjs")],
   "/mqtt.js": async () => ["text/javascript", await readFile(`${process.env.DOVETAIL_NODE_MODULES}/mqtt/dist/mqtt.min.js`)],
   "/setting": async () => ["application/json", JSON.stringify({ server, versions })],
 };
-const stored = async (url) => (url.startsWith("/stored/") ? fetch(`http://${server}${url.slice("/stored".length)}`) : undefined);
-process.exit(await show(routes, stored));
+const elsewhere = async (url) => {
+  if (url.startsWith("/stored/")) {
+    return fetch(`http://${server}${url.slice("/stored".length)}`);
+  }
+  if (url.startsWith("/installed/")) {
+    return new Response(await readFile(`${process.env.DOVETAIL_NODE_MODULES}${url.slice("/installed".length)}`));
+  }
+};
+process.exit(await show(routes, elsewhere));

@@ -162,3 +162,25 @@ fn the_page_with_an_event_stream_works_in_a_browser() {
     browser.signal(Signal::TERM);
     assert!(browser.wait(PATIENCE).unwrap().success(), "{}", browser.output());
 }
+
+#[test]
+fn the_page_with_signalr_comes_back_after_a_kill_where_it_was() {
+    let (data, place) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut server = Setup::on(data.path()).start();
+    let proxy = Proxy::start(server.address());
+    assert_eq!(Http::connect(server.address()).unwrap().put("/plant/7/temp", "21").unwrap().status, 201);
+    let mut browser = open("signalr.md", &server, &proxy, place.path());
+    let first = shown(&server, "1 rows");
+    server.kill();
+
+    let server = Setup::on(data.path()).start();
+    proxy.set_server(server.address());
+    wait_for(&server, "dovetail_signalr_invocations_total", 1);
+    assert_eq!(Http::connect(server.address()).unwrap().put("/plant/8/temp", "22").unwrap().status, 201);
+    // How far it is already, and the change; a state would be told with more, and the page would say how many rows there are.
+    wait_for(&server, "dovetail_signalr_messages_sent_total", 2);
+    assert_eq!(metric(&server, "dovetail_signalr_invocations_total"), 1);
+    assert_eq!(shown(&server, "1 rows"), first);
+    browser.signal(Signal::TERM);
+    assert!(browser.wait(PATIENCE).unwrap().success(), "{}", browser.output());
+}
