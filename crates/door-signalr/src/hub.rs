@@ -282,7 +282,12 @@ impl Hub {
         if self.early.capacity() > OUTPUT_BYTES {
             self.early = Vec::new();
         }
-        let said = if self.ending.is_some() { Said::Everything } else { self.go_through(cx, out, now) };
+        let said = match self.ending {
+            None => self.go_through(cx, out, now),
+            // Calls that came in are answered before the end.
+            Some(Ending::Stopping) => self.settle(cx, out, false),
+            Some(_) => Said::Everything,
+        };
         self.say_end(out);
         if out.len() > start {
             self.times.spoke = now;
@@ -293,16 +298,7 @@ impl Hub {
 
     /// Appends answers, what the feeds say, and what is acknowledged.
     fn go_through(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, now: Instant) -> Said {
-        let mut said = Said::Everything;
-        // Where much is not acknowledged, an answer only makes room for what acknowledges it.
-        while !self.voice.is_full() || self.queue.len() >= limits::CALLS_PENDING {
-            let Poll::Ready((tag, answer)) = self.queue.poll_next(cx) else { break };
-            self.answer(out, tag, answer);
-            if out.len() >= OUTPUT_BYTES {
-                said = Said::Enough;
-                break;
-            }
-        }
+        let mut said = self.settle(cx, out, true);
         if self.voice.is_overfull() {
             self.end(Ending::Violated("too much is not acknowledged".to_owned()));
         }
@@ -320,6 +316,18 @@ impl Hub {
         }
         self.voice.acknowledge(out, now);
         said
+    }
+
+    /// Appends answers. Where much is not acknowledged and that `matters`, one only makes room for what acknowledges it.
+    fn settle(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>, matters: bool) -> Said {
+        while !(matters && self.voice.is_full()) || self.queue.len() >= limits::CALLS_PENDING {
+            if out.len() >= OUTPUT_BYTES {
+                return Said::Enough;
+            }
+            let Poll::Ready((tag, answer)) = self.queue.poll_next(cx) else { break };
+            self.answer(out, tag, answer);
+        }
+        Said::Everything
     }
 
     fn answer(&mut self, out: &mut Vec<u8>, tag: Tag, answer: Result<Reply, Refusal>) {
@@ -392,6 +400,9 @@ impl Hub {
     /// Appends the last message, once.
     fn say_end(&mut self, out: &mut Vec<u8>) {
         let Some(ending) = &self.ending else { return };
+        if matches!(ending, Ending::Stopping) && !self.queue.is_empty() {
+            return;
+        }
         if std::mem::replace(&mut self.is_over, true) {
             return;
         }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{HANDSHAKE, script, stream, with};
+use common::{HANDSHAKE, invocation, said, script, stream, with};
 use dovetail_door_signalr::Options;
 use serde_json::json;
 use tokio::time::Instant;
@@ -88,6 +88,27 @@ fn a_server_that_stops_says_so_on_every_transport() {
         assert_eq!(polling.await.unwrap().messages()[0]["type"], 7);
         assert_eq!(world.ask(0, "GET", &polled, "").await.status, 204);
         assert_eq!(world.ask(0, "POST", "negotiate", "").await.status, 503);
+    });
+}
+
+#[test]
+fn what_a_client_asked_before_the_server_stops_is_answered() {
+    script(|world| async move {
+        let mut client = world.connect().await;
+        let calls: String =
+            (0..40).map(|n| said(&invocation(&n.to_string(), "Put", json!(["a", n])))).collect();
+        client.say_text(&calls).await;
+        assert_eq!(client.next().await["invocationId"], "0");
+        world.drain.begin();
+        for n in 1..40 {
+            let answer = client.next().await;
+            assert_eq!(
+                (&answer["invocationId"], &answer["result"]["effect"]),
+                (&json!(n.to_string()), &json!("replaced"))
+            );
+        }
+        assert_eq!(client.next().await["type"], 7);
+        assert_eq!(client.closed().await.0, CloseCode::GOING_AWAY);
     });
 }
 

@@ -81,6 +81,15 @@ fn sessions_have_an_end_and_a_number() {
 }
 
 #[test]
+fn messages_of_signalr_have_a_size() {
+    let plain = Config::load(&Arguments::default(), variables(&[])).unwrap().signalr;
+    assert_eq!((plain.message_bytes, plain.resend_bytes), (32 << 10, 100_000));
+    let (_file, arguments) = file("[signalr]\nmessage_bytes = 100_000\nresend_bytes = 1_024\n");
+    let signalr = Config::load(&arguments, variables(&[])).unwrap().signalr;
+    assert_eq!((signalr.message_bytes, signalr.resend_bytes), (100_000, 1_024));
+}
+
+#[test]
 fn what_mqtt_cannot_do_is_refused() {
     let rows = [
         ("keep_alive = \"0s\"", "`mqtt.keep_alive` is from \"1s\" to \"65535s\", not \"0s\""),
