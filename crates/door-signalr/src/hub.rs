@@ -413,7 +413,11 @@ impl Hub {
             Ending::Silent => (Some("the client was silent for too long"), true),
             Ending::Stopping => (Some("the server is stopping"), true),
         };
-        encode::close(self.voice.protocol, out, error, may_return);
+        match &self.stage {
+            // Before the handshake is agreed to, clients understand nothing but its answer.
+            Stage::Greeting(_) => handshake_response(out, Some(error.unwrap_or("the connection ends"))),
+            Stage::Serving(_) => encode::close(self.voice.protocol, out, error, may_return),
+        }
     }
 
     /// The socket is lost. What was said and not taken is said again to the next one.
