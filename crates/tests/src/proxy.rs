@@ -47,6 +47,8 @@ struct Shared {
     server: Option<SocketAddr>,
     /// Cuts of the next connections, in their order.
     cuts: VecDeque<Cut>,
+    /// Words that break a connection, in lower case.
+    refused: Vec<String>,
     recorded: Vec<u8>,
     is_over: bool,
 }
@@ -96,9 +98,22 @@ impl Proxy {
         self.shared.lock().unwrap().cuts.clear();
     }
 
+    /// Breaks each connection on which a client says one of these words, as a proxy does that does not know what is meant.
+    /// Each is to come in one piece, which a header field does.
+    pub fn refuse(&self, words: &[&str]) {
+        self.shared.lock().unwrap().refused = words.iter().map(|word| word.to_lowercase()).collect();
+    }
+
     /// All that clients have sent through it.
     pub fn recorded(&self) -> Vec<u8> {
         self.shared.lock().unwrap().recorded.clone()
+    }
+}
+
+impl Shared {
+    fn refuses(&self, said: &[u8]) -> bool {
+        let said = String::from_utf8_lossy(said).to_lowercase();
+        self.refused.iter().any(|word| said.contains(word))
     }
 }
 
@@ -126,14 +141,21 @@ fn connection(client: &TcpStream, shared: &Mutex<Shared>) -> io::Result<()> {
     let how = loop {
         let (client_is_ready, server_is_ready) = ready(client, &server)?;
         if client_is_ready {
-            let passed = pass(client, &server, &mut from_client)?;
-            if passed.is_empty() {
+            let said = read(client, &mut from_client)?;
+            let mut shared = shared.lock().unwrap();
+            if said.is_empty() || shared.refuses(&said) {
                 break Break::End;
             }
-            shared.lock().unwrap().recorded.extend_from_slice(&passed);
+            shared.recorded.extend_from_slice(&said);
+            drop(shared);
+            (&server).write_all(&said)?;
         }
-        if server_is_ready && pass(&server, client, &mut from_server)?.is_empty() {
-            break Break::End;
+        if server_is_ready {
+            let said = read(&server, &mut from_server)?;
+            if said.is_empty() {
+                break Break::End;
+            }
+            (&*client).write_all(&said)?;
         }
         if let Some(cut) = cut.filter(|_| from_client == 0 || from_server == 0) {
             break cut.how;
@@ -158,13 +180,12 @@ fn ready(one: &TcpStream, other: &TcpStream) -> io::Result<(bool, bool)> {
     Ok((!sockets[0].revents().is_empty(), !sockets[1].revents().is_empty()))
 }
 
-/// Passes on what one read gives, at most `left` bytes; nothing at the end.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, left: &mut u64) -> io::Result<Vec<u8>> {
+/// What one read gives, at most `left` bytes; nothing at the end.
+fn read(mut from: &TcpStream, left: &mut u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; 16 * 1024];
     let count = from.read(&mut bytes)?;
     bytes.truncate(count.min(usize::try_from(*left).unwrap_or(usize::MAX)));
     *left -= bytes.len() as u64;
-    to.write_all(&bytes)?;
     Ok(bytes)
 }
 

@@ -13,6 +13,7 @@ mod environment;
 mod every_door;
 mod forgery;
 mod kill;
+mod ladder;
 mod many;
 mod mqtt_clients;
 mod mutants;

@@ -88,11 +88,17 @@ fn what_was_taken_in_is_answered_before_the_server_stops() {
 
 /// Opens the page of a document in a browser. The page finds the server through `proxy`.
 fn open(document: &str, server: &Server, proxy: &Proxy, place: &Path) -> Process {
+    open_page(document, "plant.html", server, proxy, place)
+}
+
+/// The same, of a document that writes more than one.
+pub(crate) fn open_page(document: &str, page: &str, server: &Server, proxy: &Proxy, place: &Path) -> Process {
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(document);
     let document = pages::read(&std::fs::read_to_string(text).unwrap()).unwrap();
-    let block = document.blocks.iter().find(|block| block.script.contains("<script")).unwrap();
+    let writes = format!("cat > {page} ");
+    let block = document.blocks.iter().find(|block| block.script.starts_with(&writes)).unwrap();
     finish(docs::start(block, place, Some(server)), "the block that writes the page");
-    let page = place.join("plant.html");
+    let page = place.join(page);
     let text = std::fs::read_to_string(&page).unwrap();
     let direct = server.address().to_string();
     assert!(text.contains(&direct));
