@@ -53,7 +53,7 @@ enum Count {
 /// done earlier.
 const SECONDS: &str = "DOVETAIL_PROVE_SECONDS";
 
-const PROOFS: [Proof; 11] = [
+const PROOFS: [Proof; 12] = [
     Proof {
         name: "kill",
         shows: "nothing acknowledged is lost, nothing refused is applied, over 1,000 kill -9 under mixed load",
@@ -104,6 +104,13 @@ const PROOFS: [Proof; 11] = [
         shows: "sessions and tracked subscriptions go on without a gap over 10,000 connections that break at any byte",
         variables: &[("DOVETAIL_CUTS", Count::UpTo(10_000))],
         tests: "package(dovetail-tests) & test(/^cuts::/)",
+        weight: 2,
+    },
+    Proof {
+        name: "doors",
+        shows: "a hundred subscribers on all doors see the same over 300 kills and stops and any number of cuts",
+        variables: &[("DOVETAIL_DOOR_ROUNDS", Count::UpTo(300))],
+        tests: "package(dovetail-tests) & test(/^every_door::/)",
         weight: 2,
     },
     Proof {
