@@ -413,10 +413,9 @@ impl Hub {
             Ending::Silent => (Some("the client was silent for too long"), true),
             Ending::Stopping => (Some("the server is stopping"), true),
         };
-        match &self.stage {
-            // Before the handshake is agreed to, clients understand nothing but its answer.
-            Stage::Greeting(_) => handshake_response(out, Some(error.unwrap_or("the connection ends"))),
-            Stage::Serving(_) => encode::close(self.voice.protocol, out, error, may_return),
+        // Before the handshake is agreed to, clients understand nothing but its answer, and take a refusal for final.
+        if let Stage::Serving(_) = &self.stage {
+            encode::close(self.voice.protocol, out, error, may_return);
         }
     }
 
