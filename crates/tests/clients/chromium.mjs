@@ -19,6 +19,14 @@ const flags = [
   "--disable-component-update",
   "--disable-sync",
   "--disable-dev-shm-usage",
+  "--disable-extensions",
+  "--disable-breakpad",
+  "--disable-crash-reporter",
+  "--disable-default-apps",
+  "--disable-backgrounding-occluded-windows",
+  "--disable-renderer-backgrounding",
+  "--no-default-browser-check",
+  "--password-store=basic",
 ];
 
 // Serves `routes`, each a function that gives the type and the body, and opens the page of "/". What the page posts to "/line" is
@@ -47,7 +55,12 @@ export const show = async (routes, fallback = async () => undefined) => {
 
   const profile = await mkdtemp(join(tmpdir(), "dovetail-chromium-"));
   const address = `http://localhost:${pages.address().port}/`;
-  const chromium = spawn("chromium", [...flags, `--user-data-dir=${profile}`, address], { stdio: "ignore", detached: true });
+  // Nothing of it is shared with another one that runs at the same time: it would keep certificates and crash reports at home.
+  const chromium = spawn("chromium", [...flags, `--user-data-dir=${profile}`, address], {
+    stdio: "ignore",
+    detached: true,
+    env: { ...process.env, HOME: profile, XDG_CONFIG_HOME: profile, XDG_CACHE_HOME: profile },
+  });
   chromium.once("exit", (code) => end(code || 1));
   process.once("SIGTERM", () => end(0));
 
