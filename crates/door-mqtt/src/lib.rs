@@ -62,6 +62,7 @@ use std::time::{Duration, Instant};
 use dovetail_auth::Principal;
 use dovetail_engine::{Engine, Shard};
 use dovetail_model::limits;
+use dovetail_net::PerShard;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use keeper::Keeper;
@@ -151,7 +152,7 @@ struct Shared {
     keeper: Keeper,
     counters: Counters,
     groups: share::Groups,
-    traffic: traffic::AllTraffic,
+    traffic: PerShard<traffic::Traffic>,
     board: sys::Board,
 }
 
@@ -183,7 +184,7 @@ impl Door {
             keeper: Keeper::default(),
             counters: Counters::default(),
             groups: share::Groups::default(),
-            traffic: traffic::AllTraffic::default(),
+            traffic: PerShard::default(),
             board: sys::Board::default(),
         }))
     }
@@ -231,7 +232,7 @@ impl Door {
 
     /// What has gone through the door.
     pub fn traffic(&self) -> TrafficValues {
-        self.0.traffic.values()
+        traffic::sum(&self.0.traffic)
     }
 
     /// What the door has done.

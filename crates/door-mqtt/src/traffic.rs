@@ -1,11 +1,11 @@
 //! How much goes through the door, counted where it goes through.
 //!
-//! Each shard counts for itself: only its thread adds, so adding is a load and a store and no cache line moves between cores.
-//! Whoever wants to know adds the shards up.
+//! Each shard counts for itself.
 
 use std::ops::Add;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use dovetail_net::{Count, PerShard};
 
 /// What went through one shard, or through all.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,14 +42,6 @@ pub(crate) struct Traffic {
     shared_subscriptions: Count,
 }
 
-/// A number that one thread adds to and all may read.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-/// The counts of all shards.
-#[derive(Debug, Default)]
-pub(crate) struct AllTraffic(Mutex<Vec<Arc<Traffic>>>);
-
 /// The subscriptions of one connection, counted as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Counted {
@@ -58,29 +50,11 @@ pub(crate) struct Counted {
     shared: u32,
 }
 
-impl Count {
-    #[inline]
-    pub(crate) fn add(&self, more: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(more), Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Relaxed)
-    }
-}
-
-impl AllTraffic {
-    /// The counts of another shard.
-    pub(crate) fn of_shard(&self) -> Arc<Traffic> {
-        let traffic = Arc::<Traffic>::default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&traffic));
-        traffic
-    }
-
-    pub(crate) fn values(&self) -> TrafficValues {
-        let shards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shards.iter().map(|traffic| traffic.values()).fold(TrafficValues::default(), Add::add)
-    }
+/// What went through all shards.
+pub(crate) fn sum(shards: &PerShard<Traffic>) -> TrafficValues {
+    let mut sum = TrafficValues::default();
+    shards.for_each(|traffic| sum = sum + traffic.values());
+    sum
 }
 
 impl Traffic {

@@ -13,7 +13,7 @@ use dovetail_net::{CloseCode, End, Kind, Messages};
 use tokio::sync::mpsc;
 
 use crate::Local;
-use crate::counters::{Count, Open};
+use crate::counters::Open;
 use crate::hub::{Ending, Hub, Said, Traits};
 use crate::pulse::Pulse;
 use crate::registry::{Arrival, Begun, Registered};
@@ -68,7 +68,7 @@ impl Client {
             arrivals,
             pulse: Pulse::new(&local.draining),
             _registered: registered,
-            _open: Count::hold(&local.tally, |tally| &tally.websockets),
+            _open: Open::count(&local.tally, |tally| &tally.websockets),
             local,
         }
     }

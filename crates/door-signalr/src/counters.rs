@@ -1,7 +1,8 @@
 //! What the door counts, for each shard apart, so that shards do not share a cache line.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+
+use dovetail_net::{Count, PerShard};
 
 macro_rules! counts {
     ($($(#[doc = $doc:literal])+ $name:ident;)+) => {
@@ -13,13 +14,14 @@ macro_rules! counts {
 
         /// The counts of one shard.
         #[derive(Debug, Default)]
+        #[repr(align(128))]
         pub(crate) struct Tally {
             $(pub(crate) $name: Count,)+
         }
 
         impl Counts {
             fn add(&mut self, tally: &Tally) {
-                $(self.$name = self.$name.wrapping_add(tally.$name.0.load(Relaxed));)+
+                $(self.$name = self.$name.wrapping_add(tally.$name.get());)+
             }
         }
     };
@@ -56,22 +58,6 @@ counts! {
     bytes_sent;
 }
 
-/// One count. Written by its shard alone.
-#[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
-
-impl Count {
-    pub(crate) fn add(&self, more: u64) {
-        self.0.fetch_add(more, Relaxed);
-    }
-
-    /// Counts something as long as the answer lives.
-    pub(crate) fn hold(tally: &Arc<Tally>, of: fn(&Tally) -> &Self) -> Open {
-        of(tally).add(1);
-        Open { tally: Arc::clone(tally), of }
-    }
-}
-
 /// Something that is open.
 #[derive(Debug)]
 pub(crate) struct Open {
@@ -79,28 +65,23 @@ pub(crate) struct Open {
     of: fn(&Tally) -> &Count,
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        (self.of)(&self.tally).0.fetch_sub(1, Relaxed);
+impl Open {
+    /// Counts something as long as the answer lives.
+    pub(crate) fn count(tally: &Arc<Tally>, of: fn(&Tally) -> &Count) -> Self {
+        of(tally).add(1);
+        Self { tally: Arc::clone(tally), of }
     }
 }
 
-/// The counts of all shards.
-#[derive(Debug, Default)]
-pub(crate) struct Counters(Mutex<Vec<Arc<Tally>>>);
-
-impl Counters {
-    pub(crate) fn of_shard(&self) -> Arc<Tally> {
-        let tally = Arc::new(Tally::default());
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&tally));
-        tally
+impl Drop for Open {
+    fn drop(&mut self) {
+        (self.of)(&self.tally).sub(1);
     }
+}
 
-    pub(crate) fn sum(&self) -> Counts {
-        let mut sum = Counts::default();
-        for tally in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            sum.add(tally);
-        }
-        sum
-    }
+/// What all shards have counted.
+pub(crate) fn sum(shards: &PerShard<Tally>) -> Counts {
+    let mut sum = Counts::default();
+    shards.for_each(|tally| sum.add(tally));
+    sum
 }

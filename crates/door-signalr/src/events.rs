@@ -10,7 +10,7 @@ use dovetail_auth::Principal;
 use tokio::sync::mpsc;
 
 use crate::Local;
-use crate::counters::{Count, Open};
+use crate::counters::Open;
 use crate::hub::{Hub, Traits};
 use crate::pulse::Pulse;
 use crate::registry::{Begun, Registered};
@@ -31,7 +31,7 @@ pub struct Events {
 impl Events {
     pub(crate) fn new(local: Rc<Local>, principal: Principal, begun: Begun<mpsc::Receiver<Bytes>>) -> Self {
         let Begun { registered, inbox } = begun;
-        let open = Count::hold(&local.tally, |tally| &tally.event_streams);
+        let open = Open::count(&local.tally, |tally| &tally.event_streams);
         let pulse = Pulse::new(&local.draining);
         let traits = Traits { is_text: true, has_polls: false, may_resend: false };
         let hub = Hub::new(local, principal, traits);

@@ -39,9 +39,9 @@ use std::time::{Duration, Instant};
 
 use dovetail_calls::Desk;
 use dovetail_model::limits;
-use dovetail_net::Draining;
+use dovetail_net::{Draining, PerShard};
 
-use counters::{Counters, Tally};
+use counters::Tally;
 use registry::Registry;
 
 /// Bytes read from a socket at once. All connections of a shard share one such buffer.
@@ -102,7 +102,7 @@ pub struct Door(Arc<Shared>);
 struct Shared {
     options: Options,
     registry: Arc<Registry>,
-    counters: Counters,
+    counters: PerShard<Tally>,
 }
 
 /// The door on one shard's thread. Cheap to clone; not `Send`.
@@ -126,7 +126,7 @@ impl Door {
     /// A door without connections.
     pub fn new(options: Options) -> Self {
         let registry = Arc::new(Registry::new(options.clone()));
-        Self(Arc::new(Shared { options, registry, counters: Counters::default() }))
+        Self(Arc::new(Shared { options, registry, counters: PerShard::default() }))
     }
 
     /// The door on the thread of `desk`. Its connections end when draining begins.
@@ -144,7 +144,7 @@ impl Door {
 
     /// What the door has done, over all shards.
     pub fn counts(&self) -> Counts {
-        self.0.counters.sum()
+        counters::sum(&self.0.counters)
     }
 }
 

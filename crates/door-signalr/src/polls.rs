@@ -10,7 +10,7 @@ use dovetail_auth::Principal;
 use tokio::sync::oneshot;
 
 use crate::Local;
-use crate::counters::{Count, Open};
+use crate::counters::Open;
 use crate::hub::{Hub, Traits};
 use crate::pulse::Pulse;
 use crate::registry::{Begun, Inbox, Order, Registered, Told};
@@ -37,7 +37,7 @@ enum Presence {
 /// The life of a connection, which begins now.
 pub(crate) fn home(local: Rc<Local>, principal: Principal, begun: Begun<Inbox>) -> impl Future<Output = ()> {
     let Begun { registered, inbox } = begun;
-    let known: (Registered, Open) = (registered, Count::hold(&local.tally, |tally| &tally.polling));
+    let known: (Registered, Open) = (registered, Open::count(&local.tally, |tally| &tally.polling));
     let (poll, absence) = (local.options().poll, local.options().absence);
     let pulse = Pulse::new(&local.draining);
     let traits = Traits { is_text: false, has_polls: true, may_resend: false };

@@ -26,10 +26,10 @@ use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_calls::Desk;
 use dovetail_model::limits;
-use dovetail_net::{Draining, Messages};
+use dovetail_net::{Draining, Messages, PerShard};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use counters::{AllCounters, Counters};
+use counters::Counters;
 use stopping::Stopping;
 
 /// Bytes read from a socket at once. All connections of a shard share one such buffer.
@@ -83,7 +83,7 @@ pub struct Door(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     options: Options,
-    counters: AllCounters,
+    counters: PerShard<Counters>,
 }
 
 /// The door on one shard's thread. Cheap to clone; not `Send`.
@@ -104,7 +104,7 @@ struct Local {
 impl Door {
     /// A door without connections.
     pub fn new(options: Options) -> Self {
-        Self(Arc::new(Shared { options, counters: AllCounters::default() }))
+        Self(Arc::new(Shared { options, counters: PerShard::default() }))
     }
 
     /// The door on the thread of `desk`. Its connections end when draining begins.
@@ -121,7 +121,7 @@ impl Door {
 
     /// What the door has done.
     pub fn counters(&self) -> CounterValues {
-        self.0.counters.values()
+        counters::sum(&self.0.counters)
     }
 }
 

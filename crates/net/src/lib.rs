@@ -8,9 +8,10 @@
 //!
 //! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
 //! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes or messages in frames), `drain` (how to stop),
-//! `timer` (deadlines of a connection), `counters`.
+//! `timer` (deadlines of a connection), `counters` (of the listeners), `count` (how shards count).
 
 mod accept;
+mod count;
 mod counters;
 mod drain;
 mod exposure;
@@ -20,6 +21,7 @@ mod timer;
 mod websocket;
 
 pub use accept::{Listener, accept};
+pub use count::{Count, PerShard};
 pub use counters::{Counters, Counts};
 pub use drain::{Drain, Draining, Hold};
 pub use exposure::{ExposureError, Protection, check_exposure};

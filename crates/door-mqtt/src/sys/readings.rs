@@ -7,7 +7,7 @@ use dovetail_engine::{Engine, Status};
 use dovetail_model::Topic;
 
 use super::load::{Load, Stopwatch, WINDOWS};
-use crate::Shared;
+use crate::{Shared, traffic};
 
 /// Takes readings, and keeps what averages need.
 pub(super) struct Readings {
@@ -40,7 +40,7 @@ impl Readings {
 
     pub(super) fn take(&mut self, shared: &Shared, engine: &Engine, now: Instant) -> Vec<(Topic, String)> {
         let (traffic, done, engine_done) =
-            (shared.traffic.values(), shared.counters.read(), engine.counters().values());
+            (traffic::sum(&shared.traffic), shared.counters.read(), engine.counters().values());
         let (resources, bytes) = engine.size();
         let (connected, away) = (shared.registry.len(), shared.keeper.away());
         self.most_clients = self.most_clients.max(connected);
