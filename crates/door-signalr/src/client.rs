@@ -66,7 +66,7 @@ impl Client {
             hub: Hub::new(Rc::clone(&local), principal, traits),
             link: Link::Up(Messages::new(stream, before, socket_bytes(&local))),
             arrivals,
-            pulse: Pulse::new(&local.draining),
+            pulse: Pulse::new(&local),
             _registered: registered,
             _open: Open::count(&local.tally, |tally| &tally.websockets),
             local,

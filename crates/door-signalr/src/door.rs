@@ -106,7 +106,7 @@ impl LocalDoor {
             Ok(wanted) => wanted,
             Err(error) => return json(negotiate::refusal(error)),
         };
-        if self.0.draining.is_begun() {
+        if self.0.stopping.is_begun() {
             return retry_after(problem(ProblemType::ShuttingDown, "the server is stopping"), 1);
         }
         let (Ok(token), Ok(id)) = (Token::random(), Token::random()) else {

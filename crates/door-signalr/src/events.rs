@@ -32,7 +32,7 @@ impl Events {
     pub(crate) fn new(local: Rc<Local>, principal: Principal, begun: Begun<mpsc::Receiver<Bytes>>) -> Self {
         let Begun { registered, inbox } = begun;
         let open = Open::count(&local.tally, |tally| &tally.event_streams);
-        let pulse = Pulse::new(&local.draining);
+        let pulse = Pulse::new(&local);
         let traits = Traits { is_text: true, has_polls: false, may_resend: false };
         let hub = Hub::new(local, principal, traits);
         Self { hub, input: inbox, pulse, is_open: false, _registered: registered, _open: open }

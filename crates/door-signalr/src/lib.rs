@@ -39,7 +39,7 @@ use std::time::{Duration, Instant};
 
 use dovetail_calls::Desk;
 use dovetail_model::limits;
-use dovetail_net::{Draining, PerShard};
+use dovetail_net::{Draining, PerShard, Stopping};
 
 use counters::Tally;
 use registry::Registry;
@@ -112,7 +112,7 @@ pub struct LocalDoor(Rc<Local>);
 struct Local {
     shared: Arc<Shared>,
     desk: Desk,
-    draining: Draining,
+    stopping: Rc<Stopping>,
     tally: Arc<Tally>,
     /// Where all connections of the shard read to, one after the other.
     read_buffer: RefCell<Box<[u8]>>,
@@ -129,12 +129,12 @@ impl Door {
         Self(Arc::new(Shared { options, registry, counters: PerShard::default() }))
     }
 
-    /// The door on the thread of `desk`. Its connections end when draining begins.
+    /// The door on the thread of `desk`, in a `LocalSet`. Its connections end when draining begins.
     pub fn local(&self, desk: Desk, draining: Draining) -> LocalDoor {
         LocalDoor(Rc::new(Local {
             shared: Arc::clone(&self.0),
             desk,
-            draining,
+            stopping: Stopping::after(draining),
             tally: self.0.counters.of_shard(),
             read_buffer: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             write_buffer: Cell::default(),

@@ -39,7 +39,7 @@ pub(crate) fn home(local: Rc<Local>, principal: Principal, begun: Begun<Inbox>) 
     let Begun { registered, inbox } = begun;
     let known: (Registered, Open) = (registered, Open::count(&local.tally, |tally| &tally.polling));
     let (poll, absence) = (local.options().poll, local.options().absence);
-    let pulse = Pulse::new(&local.draining);
+    let pulse = Pulse::new(&local);
     let traits = Traits { is_text: false, has_polls: true, may_resend: false };
     let hub = Hub::new(Rc::clone(&local), principal, traits);
     let presence = Presence::Absent(crate::now());

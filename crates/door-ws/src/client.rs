@@ -11,12 +11,11 @@ use dovetail_api::problem::ProblemType;
 use dovetail_api::socket::{self, Hello, Id, Request};
 use dovetail_auth::Principal;
 use dovetail_calls::{Queue, Refusal};
-use dovetail_net::{Kind, Message, Messages, Timer};
+use dovetail_net::{Kind, Message, Messages, StopNotice, Timer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::counters::Counters;
 use crate::parting::Reason;
-use crate::stopping::Told;
 use crate::watches::{Telling, Watches};
 use crate::{Local, now};
 
@@ -47,7 +46,7 @@ pub(crate) struct Client<S> {
     queue: Queue<Id>,
     watches: Option<Box<Watches>>,
     timer: Timer,
-    told: Told,
+    stop: StopNotice,
     stage: Stage,
     /// When something last came, and when something last left.
     heard: Instant,
@@ -86,7 +85,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Life<S> {
             queue: Queue::new(local.desk.clone()),
             watches: None,
             timer: Timer::default(),
-            told: local.stopping.join(),
+            stop: local.stopping.join(),
             stage: Stage::New,
             heard: now,
             written: now,
@@ -179,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
             };
             self.messages.queue_with(Kind::Text, |out| socket::hello(out, &hello));
         }
-        if self.stage == Stage::Serving && self.told.is_begun(cx) {
+        if self.stage == Stage::Serving && self.stop.is_begun(cx) {
             self.stage = Stage::Draining(now + LAST_ANSWERS);
         }
     }

@@ -1,7 +1,7 @@
 //! The WebSocket door: calls and feeds as frames of JSON, one object each (`dovetail.v1`).
 //!
 //! A connection is one local task. `client` is its loop, `watches` what it follows, `parting` why and how it ends,
-//! `stopping` how it learns that the server stops, `counters` what metrics show. What calls mean stands in `dovetail-calls`, what frames look like in `dovetail-api`.
+//! `counters` what metrics show. What calls mean stands in `dovetail-calls`, what frames look like in `dovetail-api`.
 //!
 //! * [`Door`]: one for the server, from any thread.
 //! * [`LocalDoor`]: one for each shard; serves connections there.
@@ -11,7 +11,6 @@
 mod client;
 mod counters;
 mod parting;
-mod stopping;
 mod watches;
 
 pub use counters::CounterValues;
@@ -26,11 +25,10 @@ use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_calls::Desk;
 use dovetail_model::limits;
-use dovetail_net::{Draining, Messages, PerShard};
+use dovetail_net::{Draining, Messages, PerShard, Stopping};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use counters::Counters;
-use stopping::Stopping;
 
 /// Bytes read from a socket at once. All connections of a shard share one such buffer.
 const READ_BYTES: usize = 64 << 10;

@@ -8,6 +8,7 @@
 //!
 //! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
 //! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes or messages in frames), `drain` (how to stop),
+//! `stopping` (how the connections of a shard learn of it),
 //! `timer` (deadlines of a connection), `counters` (of the listeners), `count` (how shards count).
 
 mod accept;
@@ -17,6 +18,7 @@ mod drain;
 mod exposure;
 mod shards;
 mod sniff;
+mod stopping;
 mod timer;
 mod websocket;
 
@@ -27,5 +29,6 @@ pub use drain::{Drain, Draining, Hold};
 pub use exposure::{ExposureError, Protection, check_exposure};
 pub use shards::{Connection, Dispatcher, LocalService, Options, Shards};
 pub use sniff::{Protocol, Sniffed, sniff};
+pub use stopping::{StopNotice, Stopping};
 pub use timer::Timer;
 pub use websocket::{CloseCode, End, Input, Kind, Message, Messages, WebSocket, accept_key};

@@ -4,19 +4,23 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use dovetail_net::Draining;
 use slab::Slab;
 
-/// Whether the server stops, and who wants to be woken then. Each connection could wait for that itself; but then each would look at what
-/// all threads share, every time that it has something to say.
-#[derive(Default)]
-pub(crate) struct Stopping {
+use crate::Draining;
+
+/// Whether the server stops, and who wants to be woken then. Not `Send`.
+///
+/// Each connection could wait for that itself; but then each would look at what all threads share, every time that it has
+/// something to say.
+#[derive(Debug, Default)]
+pub struct Stopping {
     is_begun: Cell<bool>,
     connections: RefCell<Slab<Option<Waker>>>,
 }
 
 /// A connection's place among those that are told.
-pub(crate) struct Told {
+#[derive(Debug)]
+pub struct StopNotice {
     stopping: Rc<Stopping>,
     key: usize,
     is_registered: bool,
@@ -24,7 +28,7 @@ pub(crate) struct Told {
 
 impl Stopping {
     /// Waits for `draining` as a local task of the shard.
-    pub(crate) fn after(draining: Draining) -> Rc<Self> {
+    pub fn after(draining: Draining) -> Rc<Self> {
         let stopping = Rc::<Self>::default();
         let told = Rc::downgrade(&stopping);
         tokio::task::spawn_local(async move {
@@ -36,9 +40,15 @@ impl Stopping {
         stopping
     }
 
-    pub(crate) fn join(self: &Rc<Self>) -> Told {
+    /// A place for another connection.
+    pub fn join(self: &Rc<Self>) -> StopNotice {
         let key = self.connections.borrow_mut().insert(None);
-        Told { stopping: Rc::clone(self), key, is_registered: false }
+        StopNotice { stopping: Rc::clone(self), key, is_registered: false }
+    }
+
+    /// Whether the server stops.
+    pub fn is_begun(&self) -> bool {
+        self.is_begun.get()
     }
 
     fn begin(&self) {
@@ -51,18 +61,18 @@ impl Stopping {
     }
 }
 
-impl Told {
+impl StopNotice {
     /// Whether the server stops; if not yet, the task is woken when it does. All calls are of one task.
-    pub(crate) fn is_begun(&mut self, cx: &Context<'_>) -> bool {
+    pub fn is_begun(&mut self, cx: &Context<'_>) -> bool {
         if !self.is_registered {
             self.stopping.connections.borrow_mut()[self.key] = Some(cx.waker().clone());
             self.is_registered = true;
         }
-        self.stopping.is_begun.get()
+        self.stopping.is_begun()
     }
 }
 
-impl Drop for Told {
+impl Drop for StopNotice {
     fn drop(&mut self) {
         self.stopping.connections.borrow_mut().remove(self.key);
     }
