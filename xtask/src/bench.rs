@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: builds what is shipped and runs `dovetail-bench`.
+//! `cargo xtask bench`: builds what is shipped and runs `dovetail bench serve-path`.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,32 +10,32 @@ use crate::stages::{Show, Stages, target_dir};
 /// What is passed on.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Arguments of `dovetail-bench`.
+    /// Arguments of `dovetail bench serve-path`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
 
-/// Builds the server and the bench as they are shipped, then runs the bench on the terminal of the caller.
+/// Builds the program as it is shipped, then measures it on the terminal of the caller.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut stages = Stages::new(root)?;
     let built = stages.run(
         "build as shipped",
         "cargo",
-        &["build", "--profile", "dist", "--locked", "-p", "dovetail-server", "-p", "dovetail-bench"],
+        &["build", "--profile", "dist", "--locked", "-p", "dovetail-server"],
         Show::OnFailure,
     )?;
     if !built.passed {
         return stages.close();
     }
     let shipped = target_dir(root).join("dist");
-    let status = Command::new(shipped.join("dovetail-bench"))
+    let status = Command::new(shipped.join("dovetail"))
+        .args(["bench", "serve-path"])
         .args(&options.arguments)
-        .env("DOVETAIL_BIN", shipped.join("dovetail"))
         .current_dir(root)
         .status()
-        .context("could not start dovetail-bench")?;
+        .context("could not start the program")?;
     if !status.success() {
-        bail!("dovetail-bench ended with {status}");
+        bail!("dovetail bench ended with {status}");
     }
     Ok(())
 }

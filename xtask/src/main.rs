@@ -44,7 +44,7 @@ enum Command {
     Test(test::Options),
     /// The long runs: the same faults many more times, within a budget.
     Prove(prove::Options),
-    /// Build for release and measure; further arguments go to `dovetail-bench`.
+    /// Build for release and measure; further arguments go to `dovetail bench serve-path`.
     Bench(bench::Options),
     /// Install what the tests need: Debian packages, cargo-nextest, Python and npm clients.
     Setup,

@@ -17,8 +17,11 @@ impl Running {
     /// Starts this binary with hidden arguments; it says on its first line where it listens.
     pub(crate) fn own(arguments: &[&str]) -> Result<Self> {
         let binary = std::env::current_exe().context("where this program lies")?;
-        let mut child =
-            Command::new(binary).arg("internal").args(arguments).stdout(Stdio::piped()).spawn()?;
+        let mut child = Command::new(binary)
+            .args(["bench", "internal"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()?;
         let stdout = child.stdout.take().context("no standard output")?;
         let mut running = Self { child, addr: SocketAddr::from(([127, 0, 0, 1], 0)) };
         let mut line = String::new();

@@ -22,8 +22,8 @@ pub(crate) const FILE_PATH: &str = "/bench/file";
 
 /// Where things are: the server's binary, and a directory on the disk to be measured.
 pub(crate) struct Places {
-    /// The program `dovetail`, if it was found.
-    pub(crate) dovetail: Option<PathBuf>,
+    /// The program `dovetail`.
+    pub(crate) dovetail: PathBuf,
     /// Where data directories are made.
     pub(crate) dir: PathBuf,
 }
@@ -96,22 +96,19 @@ impl Places {
     }
 
     /// Dovetail on an empty data directory, settled.
-    pub(crate) fn dovetail(&self) -> Result<Option<Server>> {
+    pub(crate) fn dovetail(&self) -> Result<Server> {
         let dir = self.fresh_dir()?;
-        self.dovetail_on(dir)?.map(Server::settle).transpose()
+        self.dovetail_on(dir)?.settle()
     }
 
     /// Dovetail on this data directory. Returns when it is ready.
-    pub(crate) fn dovetail_on(&self, dir: TempDir) -> Result<Option<Server>> {
-        let Some(binary) = &self.dovetail else {
-            return Ok(None);
-        };
+    pub(crate) fn dovetail_on(&self, dir: TempDir) -> Result<Server> {
         let addr = free_addr()?;
-        let mut command = Command::new(binary);
+        let mut command = Command::new(&self.dovetail);
         command.arg("serve").arg("--data").arg(dir.path().join("data")).arg("--listen").arg(addr.to_string());
         let server = start(&mut command, addr, dir, "dovetail")?;
         wait_ready(addr)?;
-        Ok(Some(server))
+        Ok(server)
     }
 
     /// nginx with Debian's settings, one worker, and no access log, serving one small file.

@@ -29,6 +29,7 @@ enum Action {
     Serve(Serve),
     /// Show the pattern on the real state of this machine.
     Demo(Demo),
+    Bench(dovetail_bench::Bench),
     #[command(flatten)]
     Client(dovetail_cli::Command),
 }
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
     match Command::parse().action {
         Action::Serve(arguments) => serve(arguments),
         Action::Demo(arguments) => demo::run(&arguments),
+        Action::Bench(arguments) => dovetail_bench::run(&arguments),
         Action::Client(command) => dovetail_cli::run(command, Command::command()),
     }
 }

@@ -26,10 +26,10 @@ const LAYERS: [(&str, u8); 21] = [
     ("dovetail-gateway", 6),
     ("dovetail-client", 6),
     ("dovetail-cli", 7),
+    ("dovetail-bench", 7),
     ("dovetail-server", 8),
     // Outside the house, looking at all of it.
     ("dovetail-tests", 9),
-    ("dovetail-bench", 9),
 ];
 
 /// Crates that know nothing of ours, so that others can use them and fuzzers can hold them alone.

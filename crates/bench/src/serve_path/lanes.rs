@@ -63,14 +63,13 @@ fn beside(
         rows.row("  mosquitto messages", "/s", Target::None).value(figures.per_second);
         latency(rows, "  mosquitto", &figures);
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step(&format!("dovetail, {name}"));
-        let figures = lanes::run(server.addr(), server.pid(), plan)?;
-        let row = rows.row(name, "µs", target).value(figures.cpu_ns / 1e3);
-        remark_syscalls(row, &figures.syscalls);
-        rows.row("  its messages", "/s", Target::None).value(figures.per_second);
-        latency(rows, "  its", &figures);
-    }
+    let server = context.places.dovetail()?;
+    progress.step(&format!("dovetail, {name}"));
+    let figures = lanes::run(server.addr(), server.pid(), plan)?;
+    let row = rows.row(name, "µs", target).value(figures.cpu_ns / 1e3);
+    remark_syscalls(row, &figures.syscalls);
+    rows.row("  its messages", "/s", Target::None).value(figures.per_second);
+    latency(rows, "  its", &figures);
     Ok(())
 }
 
@@ -91,13 +90,12 @@ pub(super) fn matching(context: &Context, rows: &mut Rows, progress: &Progress) 
         }
         let name = format!("matching, {count} filters: CPU per publish");
         let row = rows.row(&name, "µs", Target::RatioAtMost(1.1)).floor("one write each", floor);
-        if let Some(server) = context.places.dovetail()? {
-            progress.step(&format!("dovetail, {count} filters"));
-            let run = lanes::run_and(server.addr(), server.pid(), &plan, || server.resident_bytes())?;
-            row.value(run.0.cpu_ns / 1e3);
-            remark_syscalls(row, &run.0.syscalls);
-            dovetails.push(run);
-        }
+        let server = context.places.dovetail()?;
+        progress.step(&format!("dovetail, {count} filters"));
+        let run = lanes::run_and(server.addr(), server.pid(), &plan, || server.resident_bytes())?;
+        row.value(run.0.cpu_ns / 1e3);
+        remark_syscalls(row, &run.0.syscalls);
+        dovetails.push(run);
     }
     slopes(rows, "", &dovetails, Target::AtMost(1.15), Target::AtMost(600.0));
     slopes(rows, "  mosquitto, ", &mosquittos, Target::None, Target::None);

@@ -30,14 +30,13 @@ pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> R
         rows.row("  mosquitto, CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
         rows.row("  mosquitto, memory per idle connection", "B", Target::None).value(seen.bytes);
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step("dovetail, idle connections");
-        let seen = crowd::run(async || Seen::of(&server, Door::Mqtt, IDLE).await)?;
-        rows.row(SPEED, "/s", target).value(seen.per_second);
-        rows.row("  CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
-        rows.row("  CPU of the load generator for each", "µs", Target::None).value(seen.own_cpu_ns / 1e3);
-        rows.row("memory per idle connection", "B", Target::AtMost(2048.0)).value(seen.bytes);
-    }
+    let server = context.places.dovetail()?;
+    progress.step("dovetail, idle connections");
+    let seen = crowd::run(async || Seen::of(&server, Door::Mqtt, IDLE).await)?;
+    rows.row(SPEED, "/s", target).value(seen.per_second);
+    rows.row("  CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
+    rows.row("  CPU of the load generator for each", "µs", Target::None).value(seen.own_cpu_ns / 1e3);
+    rows.row("memory per idle connection", "B", Target::AtMost(2048.0)).value(seen.bytes);
     Ok(())
 }
 
@@ -80,12 +79,11 @@ pub(super) fn offline(context: &Context, rows: &mut Rows, progress: &Progress) -
         rows.row("  mosquitto: the same", "MiB", Target::None).value(bytes / MEBIBYTE);
         rows.row("  mosquitto: messages when they come back", "/s", Target::None).value(per_second);
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step("dovetail, sessions that are away");
-        let (bytes, per_second) = away(&server)?;
-        rows.row(MEMORY, "MiB", Target::AtMost(64.0)).value(bytes / MEBIBYTE);
-        rows.row("  messages when they come back, complete", "/s", Target::None).value(per_second);
-    }
+    let server = context.places.dovetail()?;
+    progress.step("dovetail, sessions that are away");
+    let (bytes, per_second) = away(&server)?;
+    rows.row(MEMORY, "MiB", Target::AtMost(64.0)).value(bytes / MEBIBYTE);
+    rows.row("  messages when they come back, complete", "/s", Target::None).value(per_second);
     Ok(())
 }
 

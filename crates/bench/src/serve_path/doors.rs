@@ -28,7 +28,7 @@ pub(super) fn fan_out(context: &Context, rows: &mut Rows, progress: &Progress) -
     let plan = Plan { watchers: 1000, pace, ..plan(context) };
     let mut mqtt = None;
     for door in [Door::Mqtt].into_iter().chain(Door::WEB) {
-        let Some(server) = context.places.dovetail()? else { return Ok(()) };
+        let server = context.places.dovetail()?;
         progress.step(&format!("a change to 1,000 over {}", door.name()));
         let figures = watch::run(server.addr(), server.pid(), Plan { door, ..plan })?;
         let cpu = figures.cpu_ns / MICROSECOND;
@@ -53,7 +53,7 @@ pub(super) fn push(context: &Context, rows: &mut Rows, progress: &Progress) -> R
     let plan = Plan { watchers: FEW, pace: Pace::Paced { per_second: PER_SECOND }, ..plan(context) };
     let mut mqtt = None;
     for door in [Door::Mqtt].into_iter().chain(Door::WEB) {
-        let Some(server) = context.places.dovetail()? else { return Ok(()) };
+        let server = context.places.dovetail()?;
         progress.step(&format!("from a write to its push over {}", door.name()));
         let figures = watch::run(server.addr(), server.pid(), Plan { door, ..plan })?;
         let latencies = [figures.p50_ns, figures.p99_ns].map(|ns| ns as f64 / MICROSECOND);
@@ -72,7 +72,7 @@ pub(super) fn push(context: &Context, rows: &mut Rows, progress: &Progress) -> R
 
 pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
     for door in [Door::Mqtt].into_iter().chain(Door::WEB) {
-        let Some(server) = context.places.dovetail()? else { return Ok(()) };
+        let server = context.places.dovetail()?;
         progress.step(&format!("idle watchers over {}", door.name()));
         let seen = crowd::run(async || Seen::of(&server, door, IDLE).await)?;
         let target = match door {

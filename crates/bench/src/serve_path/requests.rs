@@ -49,23 +49,19 @@ pub(super) fn put_alone(context: &Context, rows: &mut Rows, progress: &Progress)
             let plan = exchange::Plan { request: Request::RedisSet { value: BODY_BYTES }, ..block };
             sets.push(micros(measure(redis, plan)?.p50_ns));
         }
-        if let Some(dovetail) = &dovetail {
-            let plan = exchange::Plan { request: Request::HttpPut { body: BODY_BYTES }, ..block };
-            let figures = measure(dovetail, plan)?;
-            puts.push(micros(figures.p50_ns));
-            cpus.push(figures.cpu_ns / 1e3);
-            syscalls = figures.syscalls;
-        }
+        let plan = exchange::Plan { request: Request::HttpPut { body: BODY_BYTES }, ..block };
+        let figures = measure(&dovetail, plan)?;
+        puts.push(micros(figures.p50_ns));
+        cpus.push(figures.cpu_ns / 1e3);
+        syscalls = figures.syscalls;
     }
     let (sync, trip) = (median(syncs.into_iter()), median(trips.into_iter()));
     let row = rows
         .row("lone PUT, p50", "µs", Target::RatioAtMost(2.5))
         .floor("fdatasync + round trip", sync + trip);
-    if dovetail.is_some() {
-        row.value(median(puts.into_iter()));
-        remark_syscalls(row, &syscalls);
-        rows.row("  its server CPU", "µs", Target::None).value(median(cpus.into_iter()));
-    }
+    row.value(median(puts.into_iter()));
+    remark_syscalls(row, &syscalls);
+    rows.row("  its server CPU", "µs", Target::None).value(median(cpus.into_iter()));
     rows.row("  the lone fdatasync", "µs", Target::None).value(sync);
     rows.row("  the round trip", "µs", Target::None).value(trip);
     if redis.is_some() {
@@ -96,16 +92,15 @@ pub(super) fn put_many(context: &Context, rows: &mut Rows, progress: &Progress) 
         rows.row("  Redis, appendfsync always: CPU per SET", "µs", Target::None).value(figures.cpu_ns / 1e3);
         rows.row("  Redis, SETs", "/s", Target::None).value(figures.per_second);
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step("dovetail, PUT on 256 connections");
-        let plan = plan(Request::HttpPut { body: BODY_BYTES }, true);
-        let exchange::Outcome { figures, pushed } = exchange::run(server.addr(), server.pid(), plan)?;
-        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.6)).value(figures.cpu_ns / 1e3);
-        remark_syscalls(row, &figures.syscalls);
-        rows.row("  its PUTs", "/s", Target::None).value(figures.per_second);
-        rows.row("  its PUTs, p99", "ms", Target::None).value(figures.p99_ns as f64 / 1e6);
-        rows.row("  messages pushed per PUT", "", Target::None).value(pushed);
-    }
+    let server = context.places.dovetail()?;
+    progress.step("dovetail, PUT on 256 connections");
+    let plan = plan(Request::HttpPut { body: BODY_BYTES }, true);
+    let exchange::Outcome { figures, pushed } = exchange::run(server.addr(), server.pid(), plan)?;
+    let row = rows.row(NAME, "µs", Target::RatioAtMost(1.6)).value(figures.cpu_ns / 1e3);
+    remark_syscalls(row, &figures.syscalls);
+    rows.row("  its PUTs", "/s", Target::None).value(figures.per_second);
+    rows.row("  its PUTs, p99", "ms", Target::None).value(figures.p99_ns as f64 / 1e6);
+    rows.row("  messages pushed per PUT", "", Target::None).value(pushed);
     Ok(())
 }
 
@@ -125,16 +120,14 @@ pub(super) fn publish(context: &Context, rows: &mut Rows, progress: &Progress) -
             .value(figures.cpu_ns / 1e3);
         rows.row("  mosquitto, nothing durable: publishes", "/s", Target::None).value(figures.per_second);
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step("dovetail, retained publishes");
-        let figures = publishers::run(server.addr(), server.pid(), plan)?;
-        rows.row("retained QoS 1 publishes, 64 × 16", "/s", Target::AtLeast(80_000.0))
-            .value(figures.per_second);
-        let row = rows
-            .row("retained QoS 1 publishes, 64 × 16: CPU", "µs", Target::AtMost(8.0))
-            .value(figures.cpu_ns / 1e3);
-        remark_syscalls(row, &figures.syscalls);
-    }
+    let server = context.places.dovetail()?;
+    progress.step("dovetail, retained publishes");
+    let figures = publishers::run(server.addr(), server.pid(), plan)?;
+    rows.row("retained QoS 1 publishes, 64 × 16", "/s", Target::AtLeast(80_000.0)).value(figures.per_second);
+    let row = rows
+        .row("retained QoS 1 publishes, 64 × 16: CPU", "µs", Target::AtMost(8.0))
+        .value(figures.cpu_ns / 1e3);
+    remark_syscalls(row, &figures.syscalls);
     Ok(())
 }
 
@@ -153,14 +146,13 @@ pub(super) fn get(context: &Context, rows: &mut Rows, progress: &Progress) -> Re
         rows.row(NAME, "µs", Target::RatioAtMost(1.0)).floor("nginx GET", figures.cpu_ns / 1e3);
         rows.row("  nginx, GETs", "/s", Target::None).value(figures.per_second);
     }
-    if let Some(server) = context.places.dovetail()? {
-        progress.step("dovetail, GET on 64 connections");
-        http::put(server.addr(), FILE_PATH, &[b'.'; FILE_BYTES])?;
-        let figures = measure(&server, plan)?;
-        let row = rows.row(NAME, "µs", Target::RatioAtMost(1.0)).value(figures.cpu_ns / 1e3);
-        remark_syscalls(row, &figures.syscalls);
-        rows.row("  its GETs", "/s", Target::None).value(figures.per_second);
-    }
+    let server = context.places.dovetail()?;
+    progress.step("dovetail, GET on 64 connections");
+    http::put(server.addr(), FILE_PATH, &[b'.'; FILE_BYTES])?;
+    let figures = measure(&server, plan)?;
+    let row = rows.row(NAME, "µs", Target::RatioAtMost(1.0)).value(figures.cpu_ns / 1e3);
+    remark_syscalls(row, &figures.syscalls);
+    rows.row("  its GETs", "/s", Target::None).value(figures.per_second);
     Ok(())
 }
 

@@ -20,9 +20,7 @@ const CHANGED: usize = 100;
 const ASKED: usize = 50;
 
 pub(super) fn run(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
-    let Some(server) = context.places.dovetail()? else {
-        return Ok(());
-    };
+    let server = context.places.dovetail()?;
     let empty = resident_bytes(server.pid())?;
     let topics = context.resources.div_ceil(CLIENTS);
     progress.step(&format!("writing {} resources", topics * CLIENTS));
@@ -47,7 +45,7 @@ pub(super) fn run(context: &Context, rows: &mut Rows, progress: &Progress) -> Re
     progress.step("starting again after a stop");
     let dir = server.stop()?;
     let started = Instant::now();
-    let server = context.places.dovetail_on(dir)?.context("the program has gone")?;
+    let server = context.places.dovetail_on(dir)?;
     rows.row("start-up after a stop", "ms", Target::AtMost(2000.0))
         .value(started.elapsed().as_secs_f64() * 1e3);
     let bytes = overhead(&server)?;
@@ -58,7 +56,7 @@ pub(super) fn run(context: &Context, rows: &mut Rows, progress: &Progress) -> Re
     http::put(server.addr(), "/bench/last", b"1")?;
     let dir = server.kill();
     let started = Instant::now();
-    let server = context.places.dovetail_on(dir)?.context("the program has gone")?;
+    let server = context.places.dovetail_on(dir)?;
     rows.row("start-up after kill -9", "ms", Target::AtMost(2000.0))
         .value(started.elapsed().as_secs_f64() * 1e3);
     complete(&server, topics)

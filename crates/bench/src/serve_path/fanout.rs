@@ -81,13 +81,12 @@ impl Case {
             rows.row("  mosquitto", "µs", Target::None).value(figures.cpu_ns / 1e3);
             speed(rows, "  mosquitto", saturated, &figures);
         }
-        if let Some(server) = context.places.dovetail()? {
-            progress.step(&format!("dovetail, {}", self.name));
-            let figures = fanout::run(server.addr(), server.pid(), plan)?;
-            let row = rows.row(self.name, "µs", target).value(figures.cpu_ns / 1e3);
-            remark_syscalls(row, &figures.syscalls);
-            speed(rows, "  its", saturated, &figures);
-        }
+        let server = context.places.dovetail()?;
+        progress.step(&format!("dovetail, {}", self.name));
+        let figures = fanout::run(server.addr(), server.pid(), plan)?;
+        let row = rows.row(self.name, "µs", target).value(figures.cpu_ns / 1e3);
+        remark_syscalls(row, &figures.syscalls);
+        speed(rows, "  its", saturated, &figures);
         Ok(())
     }
 }
