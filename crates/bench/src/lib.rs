@@ -1,5 +1,6 @@
 //! `dovetail bench`: the numbers, each beside something of the same run.
 //!
+//! * `compare`: the ways to follow resources, on the user's workload.
 //! * `serve_path`: Dovetail beside its floors and its peers, by scenario, with targets.
 //! * `schedulers`: the experiment behind the shards.
 //!
@@ -7,6 +8,7 @@
 //! `cpu` (what a process spent), `wire` and `http` (the bytes that loads need), `report` (rows and verdicts), `child`.
 
 mod child;
+mod compare;
 mod cpu;
 mod floor;
 mod http;
