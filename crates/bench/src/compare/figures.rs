@@ -90,7 +90,8 @@ pub(crate) struct WayFigures {
     pub(crate) poll_every_ms: Option<u64>,
     /// Updates written while it was measured.
     pub(crate) updates: u64,
-    /// From a write to its arrival, with watchers that were not interrupted.
+    /// From the time at which a write was due until it, or something newer of the same resource, has arrived, with watchers
+    /// that were not interrupted. A write that goes out late counts from when it was due.
     pub(crate) latency: Latency,
     /// Mean milliseconds from a write until a copy has it or something newer, over all copies of all watchers, interrupted
     /// ones with fallback included.
@@ -106,6 +107,9 @@ pub(crate) struct WayFigures {
     pub(crate) cpu_us_per_update: Option<f64>,
     /// Growth of the server's resident memory by the number of watchers, in bytes. None where it cannot be seen.
     pub(crate) memory_per_watcher: Option<f64>,
+    /// CPU of the thread that wrote and watched, as a share of the time measured. Above 0.8 it was as busy as what it measured:
+    /// latencies are then partly its own.
+    pub(crate) generator_share: f64,
     /// What a poll costs, of the ways that poll at an interval.
     pub(crate) poll: Option<PollCost>,
     /// Interrupted watchers that came back without a fallback. None where there is no such thing.
@@ -139,11 +143,12 @@ pub(crate) struct PollCost {
 /// How interrupted watchers fared. Numbers are sums over all of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Recovery {
-    /// What they did when they came back, in words such as `subscribe again`.
+    /// What they did when they came back, in words such as `subscribes again`.
     pub(crate) how: String,
     /// How many there were.
     pub(crate) watchers: usize,
-    /// Updates written from the cut to the return, times the watchers.
+    /// Updates that a watcher did not have when it was cut, nor anything newer of the same resource, and that were written
+    /// before it watched again.
     pub(crate) updates_in_outage: u64,
     /// Of these, updates that a watcher was never told, but something newer of the same resource: no copy is wrong by it.
     pub(crate) skipped: u64,
