@@ -170,8 +170,8 @@ impl Shards {
 }
 
 impl Dispatcher {
-    /// Gives a connection to the next shard that has room for it; waits if none has. Over the
-    /// limit it is closed.
+    /// Gives a connection, which does not block, to the next shard that has room for it; waits if none has.
+    /// Over the limit it is closed.
     pub async fn dispatch(&self, stream: std::net::TcpStream, peer: SocketAddr) {
         Counters::count(&self.counters.accepted);
         if self.counters.open.fetch_add(1, Relaxed) >= self.limit {
@@ -288,8 +288,6 @@ enum Greeting {
 }
 
 async fn greet(stream: std::net::TcpStream, peer: SocketAddr, first_byte: Duration) -> io::Result<Greeting> {
-    stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
     let mut stream = TcpStream::from_std(stream)?;
     let mut first = [0u8; 1];
     let Ok(peeked) = tokio::time::timeout(first_byte, stream.peek(&mut first)).await else {

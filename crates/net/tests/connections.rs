@@ -26,6 +26,7 @@ impl LocalService for Echo {
     fn serve(&self, mut connection: Connection) -> impl Future<Output = ()> + Unpin + use<> {
         let thread = std::thread::current().id();
         assert_eq!(thread, self.made_on);
+        assert!(connection.stream.nodelay().unwrap(), "accepted sockets inherit TCP_NODELAY");
         self.seen.lock().unwrap().push((connection.protocol, thread));
         let draining = self.draining.clone();
         Box::pin(async move {
