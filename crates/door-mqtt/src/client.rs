@@ -1,18 +1,16 @@
 //! One connection: a loop that settles writes, reads, delivers and writes out, and waits only when none of these can go
 //! on.
 
-use std::future::Future;
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use dovetail_auth::Principal;
 use dovetail_engine::Record;
 use dovetail_mqtt_proto::{Cause, Connection, Event, ReasonCode};
-use dovetail_net::Timer;
+use dovetail_net::{Connected, Timer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Local;
@@ -41,16 +39,6 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// otherwise, and a client that is told of the reset first never reads why the connection ended.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// A connection while it lives, and then what is to be done about its end.
-///
-/// The task of an idle connection holds this and little else, so it is a type of its own: as an `async` function it would
-/// keep room for the end, ten times its size, all along.
-pub(crate) enum Life<S> {
-    Open(Client<S>),
-    Ending(Pin<Box<dyn Future<Output = ()>>>),
-    Over,
-}
-
 /// One connection.
 pub(crate) struct Client<S> {
     local: Rc<Local>,
@@ -77,24 +65,6 @@ enum Stage {
     Serving(Box<Serving>),
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Life<S> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Open(client) = &mut *self {
-            ready!(client.poll_open(cx));
-            if let Self::Open(client) = std::mem::replace(&mut *self, Self::Over) {
-                *self = Self::Ending(Box::pin(client.finish()));
-            }
-        }
-        if let Self::Ending(ending) = &mut *self {
-            ready!(ending.as_mut().poll(cx));
-            *self = Self::Over;
-        }
-        Poll::Ready(())
-    }
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) fn new(local: Rc<Local>, stream: S, principal: Principal) -> Self {
         let connection = Connection::new(Arc::clone(&local.limits), now());
@@ -102,9 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         let (stage, deadlines_moved) = (Stage::Greeting, true);
         Self { local, principal, socket, connection, stage, timer, deadlines_moved, pauses: false }
     }
+}
 
-    /// Does what can be done now. Ready when the connection has ended; what it leaves behind is to be
-    /// [finished](Self::finish) then.
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connected for Client<S> {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Each connection in turn gathers what it writes in the same memory, which therefore is in the cache.
         let local = Rc::clone(&self.local);
@@ -116,6 +86,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         ended
     }
 
+    /// Stores the session, publishes the will, lets the successor go on, and says what is still to be said.
+    async fn finish(mut self) {
+        let mut output = std::mem::take(self.connection.output());
+        let closed = self.connection.into_closed();
+        let cause = closed.as_ref().map(|closed| closed.cause);
+        if let Some(Cause::Violation(violation)) = cause {
+            count(&self.local.shared.counters.violations);
+            tracing::debug!(%violation, "a client broke the protocol");
+        }
+        let mut socket = self.socket;
+        let promises = matches!(&self.stage, Stage::Serving(serving) if serving.promises());
+        if !promises {
+            // What the socket takes at once is said before the will, the rest after it.
+            poll_fn(|cx| {
+                let _ = socket.poll_write(cx, &mut output);
+                Poll::Ready(())
+            })
+            .await;
+        }
+        if let (Stage::Serving(serving), Some(closed)) = (self.stage, closed) {
+            let is_true = serving.end(closed).await;
+            if promises && !is_true {
+                output.clear();
+            }
+        }
+        let last_words = poll_fn(|cx| {
+            std::task::ready!(socket.poll_write(cx, &mut output))?;
+            socket.poll_shutdown(cx)
+        });
+        // A client that does not take them has gone.
+        let said = tokio::time::timeout(LAST_WORDS, last_words).await;
+        if matches!(said, Ok(Ok(()))) {
+            let _ = tokio::time::timeout(LINGER, poll_fn(|cx| socket.poll_end(cx))).await;
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx);
@@ -335,42 +343,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 self.connection.lost();
                 false
             }
-        }
-    }
-
-    /// Stores the session, publishes the will, lets the successor go on, and says what is still to be said.
-    async fn finish(mut self) {
-        let mut output = std::mem::take(self.connection.output());
-        let closed = self.connection.into_closed();
-        let cause = closed.as_ref().map(|closed| closed.cause);
-        if let Some(Cause::Violation(violation)) = cause {
-            count(&self.local.shared.counters.violations);
-            tracing::debug!(%violation, "a client broke the protocol");
-        }
-        let mut socket = self.socket;
-        let promises = matches!(&self.stage, Stage::Serving(serving) if serving.promises());
-        if !promises {
-            // What the socket takes at once is said before the will, the rest after it.
-            poll_fn(|cx| {
-                let _ = socket.poll_write(cx, &mut output);
-                Poll::Ready(())
-            })
-            .await;
-        }
-        if let (Stage::Serving(serving), Some(closed)) = (self.stage, closed) {
-            let is_true = serving.end(closed).await;
-            if promises && !is_true {
-                output.clear();
-            }
-        }
-        let last_words = poll_fn(|cx| {
-            std::task::ready!(socket.poll_write(cx, &mut output))?;
-            socket.poll_shutdown(cx)
-        });
-        // A client that does not take them has gone.
-        let said = tokio::time::timeout(LAST_WORDS, last_words).await;
-        if matches!(said, Ok(Ok(()))) {
-            let _ = tokio::time::timeout(LINGER, poll_fn(|cx| socket.poll_end(cx))).await;
         }
     }
 }

@@ -62,9 +62,10 @@ use std::time::{Duration, Instant};
 use dovetail_auth::Principal;
 use dovetail_engine::{Engine, Shard};
 use dovetail_model::limits;
-use dovetail_net::PerShard;
+use dovetail_net::{Life, PerShard};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use client::Client;
 use keeper::Keeper;
 use registry::Registry;
 
@@ -252,7 +253,7 @@ impl LocalDoor {
     where
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
-        client::Life::Open(client::Client::new(Rc::clone(&self.0), stream, principal))
+        Life::new(Client::new(Rc::clone(&self.0), stream, principal))
     }
 }
 

@@ -1,17 +1,16 @@
 //! One connection: a loop that answers, reads, tells and writes out, and waits only when none of these can go on.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use dovetail_api::problem::ProblemType;
 use dovetail_api::socket::{self, Hello, Id, Request};
 use dovetail_auth::Principal;
 use dovetail_calls::{Queue, Refusal};
-use dovetail_net::{Kind, Message, Messages, StopNotice, Timer};
+use dovetail_net::{Connected, Kind, Message, Messages, StopNotice, Timer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::counters::Counters;
@@ -29,14 +28,6 @@ const ROUNDS: usize = 4;
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// How long the last words may take to leave, and the client to close too.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// A connection while it lives, and then its end. The task of an idle connection holds this and little else.
-#[expect(clippy::large_enum_variant, reason = "there are many that are open and few that end")]
-pub(crate) enum Life<S> {
-    Open(Client<S>),
-    Ending(Pin<Box<dyn Future<Output = ()>>>),
-    Over,
-}
 
 /// One connection.
 pub(crate) struct Client<S> {
@@ -75,11 +66,11 @@ enum Stage {
     Lost,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Life<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     pub(crate) fn new(local: Rc<Local>, messages: Messages<S>, principal: Principal) -> Self {
         let counted = Counted::new(&local.counters);
         let now = now();
-        Self::Open(Client {
+        Self {
             principal,
             messages,
             queue: Queue::new(local.desk.clone()),
@@ -93,30 +84,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Life<S> {
             has_said_much: false,
             counted,
             local,
-        })
+        }
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Future for Life<S> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Self::Open(client) = &mut *self {
-            ready!(client.poll_open(cx));
-            if let Self::Open(client) = std::mem::replace(&mut *self, Self::Over) {
-                *self = Self::Ending(Box::pin(client.finish()));
-            }
-        }
-        if let Self::Ending(ending) = &mut *self {
-            ready!(ending.as_mut().poll(cx));
-            *self = Self::Over;
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
-    /// Does what can be done now. Ready when the connection has ended.
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Connected for Client<S> {
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Each connection in turn gathers what it writes in the same memory, which therefore is in the cache.
         let local = Rc::clone(&self.local);
@@ -128,6 +100,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         ended
     }
 
+    /// Ends the WebSocket in order.
+    async fn finish(mut self) {
+        // What was followed is followed no longer, whatever the client takes its time for.
+        self.watches = None;
+        let Self { mut messages, stage, counted, .. } = self;
+        if stage != Stage::Lost {
+            // One that does not take the last words has gone.
+            let _ = tokio::time::timeout(LAST_WORDS, poll_fn(|cx| messages.poll_close(cx))).await;
+        }
+        drop(counted);
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     fn poll_rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for _ in 0..ROUNDS {
             let goes_on = self.round(cx);
@@ -369,18 +355,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
                 false
             }
         }
-    }
-
-    /// Ends the WebSocket in order.
-    async fn finish(mut self) {
-        // What was followed is followed no longer, whatever the client takes its time for.
-        self.watches = None;
-        let Self { mut messages, stage, counted, .. } = self;
-        if stage != Stage::Lost {
-            // One that does not take the last words has gone.
-            let _ = tokio::time::timeout(LAST_WORDS, poll_fn(|cx| messages.poll_close(cx))).await;
-        }
-        drop(counted);
     }
 }
 

@@ -25,9 +25,10 @@ use bytes::Bytes;
 use dovetail_auth::Principal;
 use dovetail_calls::Desk;
 use dovetail_model::limits;
-use dovetail_net::{Draining, Messages, PerShard, Stopping};
+use dovetail_net::{Draining, Life, Messages, PerShard, Stopping};
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use client::Client;
 use counters::Counters;
 
 /// Bytes read from a socket at once. All connections of a shard share one such buffer.
@@ -136,7 +137,7 @@ impl LocalDoor {
         S: AsyncRead + AsyncWrite + Unpin + 'static,
     {
         let messages = Messages::new(stream, before, self.0.shared.options.message_bytes());
-        client::Life::new(Rc::clone(&self.0), messages, principal)
+        Life::new(Client::new(Rc::clone(&self.0), messages, principal))
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Modules by role: `exposure` (which addresses may be bound), `accept` (the acceptor and what it does
 //! when descriptors run out), `shards`, `sniff` (which protocol), `websocket` (bytes or messages in frames), `drain` (how to stop),
-//! `stopping` (how the connections of a shard learn of it),
+//! `stopping` (how the connections of a shard learn of it), `life` (the task of a connection),
 //! `timer` (deadlines of a connection), `counters` (of the listeners), `count` (how shards count).
 
 mod accept;
@@ -16,6 +16,7 @@ mod count;
 mod counters;
 mod drain;
 mod exposure;
+mod life;
 mod shards;
 mod sniff;
 mod stopping;
@@ -27,6 +28,7 @@ pub use count::{Count, PerShard};
 pub use counters::{Counters, Counts};
 pub use drain::{Drain, Draining, Hold};
 pub use exposure::{ExposureError, Protection, check_exposure};
+pub use life::{Connected, Life};
 pub use shards::{Connection, Dispatcher, LocalService, Options, Shards};
 pub use sniff::{Protocol, Sniffed, sniff};
 pub use stopping::{StopNotice, Stopping};
