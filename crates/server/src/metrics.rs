@@ -1,16 +1,33 @@
-//! The metrics of what is not the HTTP door's: connections, MQTT and WebSocket, in the text format of Prometheus.
+//! The metrics of what is not the HTTP door's: connections, MQTT, WebSocket and SignalR, in the text format of Prometheus.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use dovetail_door_mqtt::Door;
+use dovetail_door_mqtt::Door as MqttDoor;
 use dovetail_door_signalr::Door as SignalRDoor;
 use dovetail_door_ws::Door as WsDoor;
 use dovetail_net::Counters;
 
-/// Appends what the listeners and the doors of MQTT and WebSocket have counted.
-pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door, ws: &WsDoor) {
-    let (net, done) = (net.read(), mqtt.counters().read());
+/// What the listeners and the doors besides HTTP's have counted.
+pub(crate) struct Counted {
+    pub(crate) net: Arc<Counters>,
+    pub(crate) mqtt: MqttDoor,
+    pub(crate) ws: WsDoor,
+    pub(crate) signalr: SignalRDoor,
+}
+
+impl Counted {
+    /// Appends all of it.
+    pub(crate) fn append(&self, text: &mut String) {
+        append_net(text, &self.net);
+        append_mqtt(text, &self.mqtt);
+        append_ws(text, &self.ws);
+        append_signalr(text, &self.signalr);
+    }
+}
+
+fn append_net(text: &mut String, net: &Counters) {
+    let net = net.read();
     gauge(text, "dovetail_connections", "Connections that are open now.", net.open as u64);
     counter(text, "dovetail_connections_accepted_total", "Connections accepted.", net.accepted);
     let name = "dovetail_connections_closed_early_total";
@@ -22,49 +39,60 @@ pub(crate) fn append(text: &mut String, net: &Arc<Counters>, mqtt: &Door, ws: &W
     }
     counter(text, "dovetail_accept_pauses_total", "Times that descriptors ran out.", net.pauses);
     counter(text, "dovetail_connection_panics_total", "Connection tasks that panicked.", net.panics);
-    gauge(text, "dovetail_mqtt_clients", "MQTT clients that are connected now.", mqtt.connected() as u64);
-    let sessions = mqtt.sessions() as u64;
-    gauge(text, "dovetail_mqtt_sessions", "MQTT sessions that outlive their connections.", sessions);
-    counter(text, "dovetail_mqtt_connects_total", "MQTT connections accepted.", done.accepted);
-    counter(text, "dovetail_mqtt_connects_refused_total", "MQTT connections refused.", done.refused);
-    counter(
-        text,
-        "dovetail_mqtt_takeovers_total",
-        "Connections ended by another with their client id.",
-        done.taken_over,
-    );
-    counter(
-        text,
-        "dovetail_mqtt_violations_total",
-        "Connections ended for breaking the protocol.",
-        done.violations,
-    );
-    counter(text, "dovetail_mqtt_writes_refused_total", "Messages refused.", done.writes_refused);
-    counter(
-        text,
-        "dovetail_mqtt_too_large_total",
-        "Messages too large for their subscriber.",
-        done.too_large,
-    );
-    counter(
-        text,
-        "dovetail_mqtt_expired_total",
-        "Messages not delivered because their life was over.",
-        done.expired,
-    );
-    counter(
-        text,
-        "dovetail_mqtt_throttled_total",
-        "Times that a client was read slower because it published faster than it may.",
-        done.throttled,
-    );
-    counter(text, "dovetail_mqtt_wills_total", "Wills published.", done.wills);
-    append_traffic(text, mqtt);
-    append_ws(text, ws);
 }
 
-/// Appends what the door of SignalR has done.
-pub(crate) fn append_signalr(text: &mut String, signalr: &SignalRDoor) {
+fn append_mqtt(text: &mut String, mqtt: &MqttDoor) {
+    let (done, through) = (mqtt.counters().read(), mqtt.traffic());
+    let gauges = [
+        ("clients", "MQTT clients that are connected now.", mqtt.connected() as u64),
+        ("sessions", "MQTT sessions that outlive their connections.", mqtt.sessions() as u64),
+        ("subscriptions", "Subscriptions, shared ones included.", through.subscriptions),
+        ("shared_subscriptions", "Shared subscriptions.", through.shared_subscriptions),
+        ("groups", "Groups of shared subscriptions.", mqtt.groups() as u64),
+    ];
+    for (name, help, value) in gauges {
+        gauge(text, &format!("dovetail_mqtt_{name}"), help, value);
+    }
+    let counters = [
+        ("connects", "MQTT connections accepted.", done.accepted),
+        ("connects_refused", "MQTT connections refused.", done.refused),
+        ("takeovers", "Connections ended by another with their client id.", done.taken_over),
+        ("violations", "Connections ended for breaking the protocol.", done.violations),
+        ("writes_refused", "Messages refused.", done.writes_refused),
+        ("too_large", "Messages too large for their subscriber.", done.too_large),
+        ("expired", "Messages not delivered because their life was over.", done.expired),
+        (
+            "throttled",
+            "Times that a client was read slower because it published faster than it may.",
+            done.throttled,
+        ),
+        ("wills", "Wills published.", done.wills),
+        ("bytes_received", "Bytes from MQTT clients.", through.bytes_received),
+        ("bytes_sent", "Bytes to MQTT clients.", through.bytes_sent),
+        ("packets_received", "Packets from MQTT clients.", through.packets_received),
+        ("packets_sent", "Packets to MQTT clients.", through.packets_sent),
+        ("publishes_received", "Messages from MQTT clients.", through.publishes_received),
+        ("publishes_sent", "Messages to MQTT clients.", through.publishes_sent),
+    ];
+    counters_of(text, "mqtt", &counters);
+}
+
+fn append_ws(text: &mut String, ws: &WsDoor) {
+    let done = ws.counters();
+    gauge(text, "dovetail_ws_clients", "WebSockets of dovetail.v1 that are open.", done.open);
+    gauge(text, "dovetail_ws_watches", "Watches on them.", done.watches);
+    let counters = [
+        ("connects", "WebSockets of dovetail.v1 accepted.", done.accepted),
+        ("requests", "Requests that came on them.", done.requests),
+        ("requests_refused", "Requests refused.", done.refused),
+        ("frames", "Frames of watches sent.", done.frames),
+        ("violations", "WebSockets ended for breaking the protocol.", done.violations),
+        ("silent", "WebSockets given up because nothing was heard of them.", done.silent),
+    ];
+    counters_of(text, "ws", &counters);
+}
+
+fn append_signalr(text: &mut String, signalr: &SignalRDoor) {
     let done = signalr.counts();
     let name = "dovetail_signalr_connections";
     head(text, name, "gauge", "SignalR connections that are open now.");
@@ -89,50 +117,13 @@ pub(crate) fn append_signalr(text: &mut String, signalr: &SignalRDoor) {
         ("bytes_received", "Bytes from SignalR clients.", done.bytes_received),
         ("bytes_sent", "Bytes to SignalR clients.", done.bytes_sent),
     ];
-    for (name, help, value) in counters {
-        counter(text, &format!("dovetail_signalr_{name}_total"), help, value);
-    }
+    counters_of(text, "signalr", &counters);
 }
 
-/// What the door of `dovetail.v1` has done.
-fn append_ws(text: &mut String, ws: &WsDoor) {
-    let done = ws.counters();
-    gauge(text, "dovetail_ws_clients", "WebSockets of dovetail.v1 that are open.", done.open);
-    gauge(text, "dovetail_ws_watches", "Watches on them.", done.watches);
-    let counters = [
-        ("connects", "WebSockets of dovetail.v1 accepted.", done.accepted),
-        ("requests", "Requests that came on them.", done.requests),
-        ("requests_refused", "Requests refused.", done.refused),
-        ("frames", "Frames of watches sent.", done.frames),
-        ("violations", "WebSockets ended for breaking the protocol.", done.violations),
-        ("silent", "WebSockets given up because nothing was heard of them.", done.silent),
-    ];
+/// What a door has counted: names without its own, what they say, and how much it is.
+fn counters_of(text: &mut String, door: &str, counters: &[(&str, &str, u64)]) {
     for (name, help, value) in counters {
-        counter(text, &format!("dovetail_ws_{name}_total"), help, value);
-    }
-}
-
-/// What has gone through the MQTT door.
-fn append_traffic(text: &mut String, mqtt: &Door) {
-    let through = mqtt.traffic();
-    let counters = [
-        ("bytes_received", "Bytes from MQTT clients.", through.bytes_received),
-        ("bytes_sent", "Bytes to MQTT clients.", through.bytes_sent),
-        ("packets_received", "Packets from MQTT clients.", through.packets_received),
-        ("packets_sent", "Packets to MQTT clients.", through.packets_sent),
-        ("publishes_received", "Messages from MQTT clients.", through.publishes_received),
-        ("publishes_sent", "Messages to MQTT clients.", through.publishes_sent),
-    ];
-    for (name, help, value) in counters {
-        counter(text, &format!("dovetail_mqtt_{name}_total"), help, value);
-    }
-    let gauges = [
-        ("subscriptions", "Subscriptions, shared ones included.", through.subscriptions),
-        ("shared_subscriptions", "Shared subscriptions.", through.shared_subscriptions),
-        ("groups", "Groups of shared subscriptions.", mqtt.groups() as u64),
-    ];
-    for (name, help, value) in gauges {
-        gauge(text, &format!("dovetail_mqtt_{name}"), help, value);
+        counter(text, &format!("dovetail_{door}_{name}_total"), help, *value);
     }
 }
 

@@ -146,14 +146,13 @@ fn start_shards(config: &Config, engine: &Engine, mqtt: &MqttDoor, drain: &Drain
         ..dovetail_door_ws::Options::default()
     });
     let signalr = SignalRDoor::new(config.signalr.clone());
-    let metrics = {
-        let (net, mqtt, ws) = (Arc::clone(&counters), mqtt.clone(), ws.clone());
-        let signalr = signalr.clone();
-        Box::new(move |text: &mut String| {
-            metrics::append(text, &net, &mqtt, &ws);
-            metrics::append_signalr(text, &signalr);
-        })
+    let counted = metrics::Counted {
+        net: Arc::clone(&counters),
+        mqtt: mqtt.clone(),
+        ws: ws.clone(),
+        signalr: signalr.clone(),
     };
+    let metrics = Box::new(move |text: &mut String| counted.append(text));
     let pages = Arc::new(Pages::default());
     let calls = dovetail_calls::Settings { payload_bytes: config.engine.payload_bytes };
     let http = dovetail_door_http::Shared::new(engine.clone(), http, Some(metrics));
