@@ -39,6 +39,7 @@ pub struct Bench {
 
 #[derive(Debug, Subcommand)]
 enum What {
+    Compare(compare::Options),
     ServePath(ServePath),
     /// Compare shards with a work-stealing scheduler, and the ways to wake a commit thread.
     #[command(hide = true)]
@@ -132,6 +133,7 @@ pub fn run(bench: &Bench) -> ExitCode {
 
 fn measure(what: &What) -> Result<ExitCode> {
     match what {
+        What::Compare(options) => return compare::run(options),
         What::ServePath(options) => return serve_path(options),
         What::Schedulers { repeats, seconds } => {
             schedulers::run(*repeats, Duration::from_secs_f64(*seconds))?;

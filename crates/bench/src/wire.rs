@@ -1,4 +1,4 @@
-//! The few bytes of MQTT 3.1.1, HTTP/1.1 and RESP that the load generators need, encoded ahead of time where possible.
+//! The few bytes of MQTT 3.1.1 and 5, HTTP/1.1 and RESP that the load generators need, encoded ahead of time where possible.
 
 /// Quality of service, as it stands in SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,19 +27,66 @@ pub(crate) mod ack {
 /// DISCONNECT.
 pub(crate) const DISCONNECT: &[u8] = &[0xe0, 0];
 
-/// CONNECT without keep-alive.
-pub(crate) fn connect(client_id: &str, is_clean: bool) -> Vec<u8> {
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, if is_clean { 2 } else { 0 }, 0, 0];
+/// What makes a client one of MQTT 5.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Five {
+    /// How long the session outlives its connection, in seconds.
+    pub(crate) session_expiry_s: u32,
+    /// Topic aliases that the client takes.
+    pub(crate) aliases: u16,
+    /// Whether a subscription begins without the retained messages.
+    pub(crate) is_live_only: bool,
+    /// The user property `since` of a subscription: a revision, `now`, or nothing for the state.
+    pub(crate) since: Option<String>,
+}
+
+/// CONNECT without keep-alive. A client of MQTT 3.1.1 has no `five`; the password comes with an empty user name.
+pub(crate) fn connect(
+    client_id: &str,
+    is_clean: bool,
+    password: Option<&str>,
+    five: Option<&Five>,
+) -> Vec<u8> {
+    let flags = if is_clean { 0x02 } else { 0 } | if password.is_some() { 0xc0 } else { 0 };
+    let level = if five.is_some() { 5 } else { 4 };
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', level, flags, 0, 0];
+    if let Some(five) = five {
+        body.extend_from_slice(&[8, 0x11]);
+        body.extend_from_slice(&five.session_expiry_s.to_be_bytes());
+        body.push(0x22);
+        body.extend_from_slice(&five.aliases.to_be_bytes());
+    }
     put_string(&mut body, client_id);
+    if let Some(password) = password {
+        put_string(&mut body, "");
+        put_string(&mut body, password);
+    }
     packet(0x10, &body)
 }
 
 /// SUBSCRIBE.
-pub(crate) fn subscribe<T: AsRef<str>>(packet_id: u16, filters: &[T], service: Service) -> Vec<u8> {
+pub(crate) fn subscribe<T: AsRef<str>>(
+    packet_id: u16,
+    filters: &[T],
+    service: Service,
+    five: Option<&Five>,
+) -> Vec<u8> {
+    const NO_RETAINED: u8 = 2 << 4;
     let mut body = packet_id.to_be_bytes().to_vec();
+    if let Some(five) = five {
+        let mut properties = Vec::new();
+        if let Some(since) = &five.since {
+            properties.push(0x26);
+            put_string(&mut properties, "since");
+            put_string(&mut properties, since);
+        }
+        put_length(&mut body, properties.len());
+        body.extend_from_slice(&properties);
+    }
+    let retained = if five.is_some_and(|five| five.is_live_only) { NO_RETAINED } else { 0 };
     for filter in filters {
         put_string(&mut body, filter.as_ref());
-        body.push(service as u8);
+        body.push(service as u8 | retained);
     }
     packet(0x82, &body)
 }
@@ -135,17 +182,32 @@ pub(crate) const TEXT: u8 = 0x81;
 /// The same for bytes.
 pub(crate) const BINARY: u8 = 0x82;
 
-/// A WebSocket frame of a client with less than 126 bytes. Its mask is zero, so that it leaves the payload as it is.
+/// What is sent to show that a client is still there: a pong that nobody asked for.
+pub(crate) const PONG: u8 = 0x8a;
+
+/// A WebSocket frame of a client with less than 64 KiB. Its mask is zero, so that it leaves the payload as it is.
 pub(crate) fn websocket(first: u8, payload: &[u8]) -> Vec<u8> {
-    debug_assert!(payload.len() < 126, "longer frames have another header");
-    [&[first, 0x80 | payload.len() as u8, 0, 0, 0, 0], payload].concat()
+    const SHORT: usize = 126;
+    let mut frame = vec![first];
+    if payload.len() < SHORT {
+        frame.push(0x80 | payload.len() as u8);
+    } else {
+        frame.push(0x80 | SHORT as u8);
+        frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
 }
 
-/// The handshake of a WebSocket.
-pub(crate) fn upgrade(path: &str, subprotocol: Option<&str>) -> Vec<u8> {
+/// The `Host` of requests to a server on this machine, as a line of a head.
+pub(crate) const HERE: &str = "Host: bench\r\n";
+
+/// The handshake of a WebSocket. `fields` are the lines of the head that say which host, and perhaps who asks.
+pub(crate) fn upgrade(path: &str, subprotocol: Option<&str>, fields: &str) -> Vec<u8> {
     let protocol = subprotocol.map(|name| format!("Sec-WebSocket-Protocol: {name}\r\n")).unwrap_or_default();
     format!(
-        "GET {path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        "GET {path} HTTP/1.1\r\n{fields}Upgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{protocol}\r\n"
     )
     .into_bytes()
@@ -210,7 +272,8 @@ fn put_string(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn put_length(out: &mut Vec<u8>, mut length: usize) {
+/// Appends a length in groups of seven bits, the lowest first: MQTT and SignalR's `MessagePack` have the same.
+pub(crate) fn put_length(out: &mut Vec<u8>, mut length: usize) {
     while length >= 0x80 {
         out.push((length & 0x7f) as u8 | 0x80);
         length >>= 7;
@@ -253,8 +316,30 @@ mod tests {
         assert_eq!(acknowledged(first_packet(&answer).unwrap()), Some(9));
         assert_eq!(Message::of(&answer), None);
         let filters = ["a/#".to_owned(), "x".repeat(200)];
-        let packet = subscribe(1, &filters, Service::One);
+        let packet = subscribe(1, &filters, Service::One, None);
         assert_eq!(subscribed(&packet), [filters[0].as_bytes(), filters[1].as_bytes()]);
+    }
+
+    #[test]
+    fn versions_differ_in_their_properties() {
+        let five = Five { session_expiry_s: 300, aliases: 16, is_live_only: true, since: Some("now".into()) };
+        assert_eq!(connect("me", true, None, None), b"\x10\x0e\0\x04MQTT\x04\x02\0\0\0\x02me");
+        assert_eq!(
+            connect("me", false, Some("t"), Some(&five)),
+            b"\x10\x1c\0\x04MQTT\x05\xc0\0\0\x08\x11\0\0\x01\x2c\x22\0\x10\0\x02me\0\0\0\x01t"
+        );
+        assert_eq!(
+            subscribe(7, &["a"], Service::One, Some(&five)),
+            b"\x82\x14\0\x07\x0d\x26\0\x05since\0\x03now\0\x01a\x21"
+        );
+        assert_eq!(subscribe(7, &["a"], Service::Zero, Some(&Five::default())), b"\x82\x07\0\x07\0\0\x01a\0");
+    }
+
+    #[test]
+    fn longer_frames_have_another_header() {
+        assert_eq!(websocket(TEXT, b"x"), [0x81, 0x81, 0, 0, 0, 0, b'x']);
+        assert_eq!(websocket(BINARY, &[7; 125]).len(), 6 + 125);
+        assert_eq!(websocket(TEXT, &[7; 300])[..9], [0x81, 0xfe, 1, 44, 0, 0, 0, 0, 7]);
     }
 
     #[test]

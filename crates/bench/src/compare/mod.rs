@@ -1,5 +1,198 @@
 //! `dovetail bench compare`: the same workload followed in every way that there is, side by side.
 //!
-//! `figures` is what is found.
+//! * `options`: what was typed, and what it means. `ways`: the ways. `schedule`: what will happen, decided beforehand.
+//! * `copies`: who holds what, and since when.
+//! * `course` is what the tasks of one measurement share: the `writer`, and a `watcher` each, which follows by `poll` or `push`.
+//! * `target`: the server. `measure` has one way measured, `weigh` makes figures of that.
+//! * `figures`: what is found, on which `machine`.
 
+mod copies;
+mod course;
 mod figures;
+mod machine;
+mod measure;
+mod options;
+mod poll;
+mod push;
+mod schedule;
+mod target;
+mod watcher;
+mod ways;
+mod weigh;
+mod writer;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::figures::{Comparison, WayFigures, Workload};
+use self::measure::{Plan, measure};
+use self::options::Settings;
+use self::schedule::Shape;
+use self::target::Targets;
+use self::ways::{Poll, Way};
+use crate::load::door::Door;
+use crate::load::local_runtime;
+use crate::report::{Progress, note, print_lines};
+
+pub(crate) use self::options::Options;
+
+/// A generator that is busier than this measures itself.
+const BUSY: f64 = 0.8;
+
+/// Something was lost although the way has a fallback for it.
+const LOST: u8 = 1;
+
+/// Measures, prints, and says how it went.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    if options.list {
+        let width = 24;
+        let line = |way: &Way| format!("{:width$}{}", way.name(), way.label());
+        print_lines(&options.all_ways().iter().map(line).collect::<Vec<_>>())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let settings = options.settings()?;
+    let comparison = local_runtime()?.block_on(compare(&settings))?;
+    print_lines(&[serde_json::to_string_pretty(&comparison)?])?;
+    let lost = |way: &WayFigures| way.with_fallback.as_ref().is_some_and(|recovery| recovery.lost > 0);
+    let losers: Vec<&str> =
+        comparison.ways.iter().filter(|way| lost(way)).map(|way| way.name.as_str()).collect();
+    if losers.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    note(&format!("lost updates although it used its fallback: {}", losers.join(", ")));
+    Ok(ExitCode::from(LOST))
+}
+
+/// Measures everything; whatever happens, and when it is interrupted, the server is left without what was written.
+async fn compare(settings: &Settings) -> Result<Comparison> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let targets = Targets::new(settings);
+    let compared = tokio::select! {
+        compared = compare_all(settings, &targets) => compared,
+        _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("told to terminate")),
+    };
+    let cleaned = targets.clean().await.context("what was written could not be deleted");
+    match (compared, cleaned) {
+        (Err(error), Err(also)) => bail!("{error:#}; {also:#}"),
+        (compared, cleaned) => compared.and_then(|compared| cleaned.map(|()| compared)),
+    }
+}
+
+async fn compare_all(settings: &Settings, targets: &Targets) -> Result<Comparison> {
+    let machine = machine::look();
+    let plan = Plan { shape: shape(settings), payload: settings.payload };
+    let others = other_rates(settings);
+    let again: Vec<Way> =
+        settings.ways.iter().copied().filter(|way| is_shown_by_rate(*way, settings)).collect();
+    let more = if again.is_empty() { 0 } else { others.len() * (1 + again.len()) };
+    let progress = Progress::new(1 + settings.ways.len() + more);
+    let meter = Meter { targets, progress: &progress };
+
+    if let Some(remote) = &settings.server {
+        target::greet(&targets.next()?.spot).await.with_context(|| remote.url.clone())?;
+    }
+    let writing_us = meter.writing(&plan).await?;
+    let mut ways = Vec::new();
+    for &way in &settings.ways {
+        let measured = meter.following(&plan, way).await?;
+        ways.push(weigh::way(way, &plan, &measured, writing_us));
+    }
+    let mut rates = Vec::new();
+    if !again.is_empty() {
+        for shape in others {
+            let plan = Plan { shape, ..plan };
+            let writing_us = meter.writing(&plan).await?;
+            for &way in &again {
+                let measured = meter.following(&plan, way).await?;
+                rates.push(weigh::rate(way, &plan, &measured, writing_us));
+            }
+        }
+    }
+    progress.finish();
+    warn_of_busy(&ways);
+    Ok(Comparison {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        workload: workload(settings),
+        writing_cpu_us: writing_us,
+        machine,
+        ways,
+        rates,
+    })
+}
+
+/// Measures and shows how far it is.
+struct Meter<'a> {
+    targets: &'a Targets,
+    progress: &'a Progress,
+}
+
+impl Meter<'_> {
+    async fn writing(&self, plan: &Plan) -> Result<Option<f64>> {
+        self.progress.step("writing alone");
+        let measured = measure(self.targets, plan, None).await.context("writing alone")?;
+        self.progress.done();
+        Ok(weigh::writing_us(plan, &measured))
+    }
+
+    async fn following(&self, plan: &Plan, way: Way) -> Result<measure::Measured> {
+        self.progress.step(&format!("{}, {} updates/s", way.label(), plan.shape.rate));
+        let measured = measure(self.targets, plan, Some(way)).await.with_context(|| way.name())?;
+        self.progress.done();
+        Ok(measured)
+    }
+}
+
+fn shape(settings: &Settings) -> Shape {
+    Shape {
+        resources: settings.resources,
+        watchers: settings.watchers,
+        interrupted: settings.interrupted,
+        rate: settings.rate,
+        measured: settings.measured,
+        outage: settings.outage,
+    }
+}
+
+/// A tenth and four times of the rate, shorter, and with nobody cut off.
+fn other_rates(settings: &Settings) -> Vec<Shape> {
+    let measured = (settings.measured / 2).max(Duration::from_secs(1));
+    let shape = Shape { interrupted: 0, measured, ..shape(settings) };
+    [0.1, 4.0].map(|factor| Shape { rate: settings.rate * factor, ..shape }).to_vec()
+}
+
+/// Whether a way is measured at other rates, too: those that a reader weighs against each other.
+fn is_shown_by_rate(way: Way, settings: &Settings) -> bool {
+    let slowest = settings.ways.iter().filter_map(|way| way.every()).max();
+    match way {
+        Way::Poll { what: Poll::Plain | Poll::Etag, every } => Some(every) == slowest,
+        Way::Web(Door::WebSocket) | Way::Combined => true,
+        _ => false,
+    }
+}
+
+fn workload(settings: &Settings) -> Workload {
+    Workload {
+        resources: settings.resources as u64,
+        updates_per_second: settings.rate,
+        payload_bytes: settings.payload,
+        watchers: settings.watchers,
+        interrupted: settings.interrupted,
+        outage_ms: settings.outage.as_millis() as u64,
+        seconds: settings.measured.as_secs_f64(),
+        server: settings.server.as_ref().map(|remote| remote.url.clone()),
+    }
+}
+
+fn warn_of_busy(ways: &[WayFigures]) {
+    for way in ways.iter().filter(|way| way.generator_share > BUSY) {
+        note(&format!(
+            "{}: the load generator was busy for {:.0} % of the time, so latencies are partly its own",
+            way.name,
+            way.generator_share * 100.0
+        ));
+    }
+}

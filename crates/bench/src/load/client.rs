@@ -1,6 +1,8 @@
 //! One connection of a load: how it greets the server, and how it reads what comes.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
 use tokio::net::{TcpSocket, TcpStream};
@@ -8,7 +10,7 @@ use tokio::time::timeout;
 
 use super::run::Run;
 use super::{PATIENCE, read_some, write_all};
-use crate::wire::{self, Service};
+use crate::wire::{self, Five, Service};
 
 /// Filters of one SUBSCRIBE packet at most.
 const FILTERS_PER_PACKET: usize = 100;
@@ -31,6 +33,10 @@ pub(crate) enum Greeting {
         filters: Vec<String>,
         /// The service to subscribe with.
         service: Service,
+        /// What a client of MQTT 5 says more; one of MQTT 3.1.1 has none.
+        five: Option<Five>,
+        /// Says who asks.
+        password: Option<String>,
     },
 }
 
@@ -42,7 +48,27 @@ impl Greeting {
 
     /// A client with a clean session that subscribes to `filters`.
     pub(crate) fn subscriber(id: String, filters: Vec<String>, service: Service) -> Self {
-        Self::Mqtt { id, is_clean: true, filters, service }
+        Self::Mqtt { id, is_clean: true, filters, service, five: None, password: None }
+    }
+}
+
+/// What went through the sockets of one watcher, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// Bytes written.
+    pub(crate) sent: Cell<u64>,
+    /// Bytes read.
+    pub(crate) received: Cell<u64>,
+}
+
+impl Traffic {
+    /// Bytes in both directions.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.sent.get() + self.received.get()
+    }
+
+    fn count(of: &Cell<u64>, bytes: usize) {
+        of.set(of.get() + bytes as u64);
     }
 }
 
@@ -55,12 +81,22 @@ pub(crate) struct Client {
     is_fresh: bool,
     /// Whether the server knew the session.
     pub(crate) has_session: bool,
+    traffic: Rc<Traffic>,
 }
 
 impl Client {
     /// Connects to `addr` with Nagle's algorithm off, and greets.
     pub(crate) async fn connect(addr: SocketAddr, greeting: &Greeting) -> Result<Self> {
-        Self::greet(TcpStream::connect(addr).await, addr, greeting).await
+        Self::connect_counted(addr, greeting, Rc::default()).await
+    }
+
+    /// The same, with every byte counted in `traffic`.
+    pub(crate) async fn connect_counted(
+        addr: SocketAddr,
+        greeting: &Greeting,
+        traffic: Rc<Traffic>,
+    ) -> Result<Self> {
+        Self::greet(TcpStream::connect(addr).await, addr, greeting, traffic).await
     }
 
     /// The same from an address and port of choice, which may have been used a moment ago.
@@ -72,33 +108,45 @@ impl Client {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
         socket.bind(source).with_context(|| format!("{source} is in use"))?;
-        Self::greet(socket.connect(addr).await, addr, greeting).await
+        Self::greet(socket.connect(addr).await, addr, greeting, Rc::default()).await
     }
 
     async fn greet(
         stream: std::io::Result<TcpStream>,
         addr: SocketAddr,
         greeting: &Greeting,
+        traffic: Rc<Traffic>,
     ) -> Result<Self> {
         let stream = stream.with_context(|| format!("no connection to {addr}"))?;
         stream.set_nodelay(true)?;
-        let mut client = Self { stream, partial: Vec::new(), is_fresh: false, has_session: false };
-        let Greeting::Mqtt { id, is_clean, filters, service } = greeting else {
+        let mut client = Self { stream, partial: Vec::new(), is_fresh: false, has_session: false, traffic };
+        let Greeting::Mqtt { id, is_clean, filters, service, five, password } = greeting else {
             return Ok(client);
         };
-        client.write(&wire::connect(id, *is_clean)).await?;
+        client.write(&wire::connect(id, *is_clean, password.as_deref(), five.as_ref())).await?;
         let answer = client.expect(0x20).await.context("after CONNECT")?;
         ensure!(answer.get(3) == Some(&0), "CONNECT was refused: {answer:02x?}");
         client.has_session = answer[2] == 1;
         for (number, filters) in filters.chunks(FILTERS_PER_PACKET).enumerate() {
-            client.subscribe(number as u16 + 1, filters, *service).await?;
+            client.subscribe(number as u16 + 1, filters, *service, five.as_ref()).await?;
         }
         client.is_fresh = true;
         Ok(client)
     }
 
-    async fn subscribe(&mut self, id: u16, filters: &[String], service: Service) -> Result<()> {
-        self.write(&wire::subscribe(id, filters, service)).await?;
+    /// Cuts the connection off, as a network does: the server gets no farewell.
+    pub(crate) fn cut(self) -> Result<()> {
+        Ok(self.stream.set_zero_linger()?)
+    }
+
+    async fn subscribe(
+        &mut self,
+        id: u16,
+        filters: &[String],
+        service: Service,
+        five: Option<&Five>,
+    ) -> Result<()> {
+        self.write(&wire::subscribe(id, filters, service, five)).await?;
         let answer = self.expect(0x90).await.context("after SUBSCRIBE")?;
         let codes = &answer[answer.len() - filters.len().min(answer.len())..];
         ensure!(
@@ -110,7 +158,9 @@ impl Client {
 
     /// Writes all of `bytes`.
     pub(crate) async fn write(&self, bytes: &[u8]) -> Result<()> {
-        write_all(&self.stream, bytes).await
+        write_all(&self.stream, bytes).await?;
+        Traffic::count(&self.traffic.sent, bytes.len());
+        Ok(())
     }
 
     /// Waits for bytes and hands all that there are to `take`, which says how many of them it could use; the rest is kept
@@ -134,7 +184,10 @@ impl Client {
             scratch[..kept].copy_from_slice(&self.partial);
             let end = match self.stream.try_read(&mut scratch[kept..]) {
                 Ok(0) => bail!("the server closed a connection"),
-                Ok(read) => kept + read,
+                Ok(read) => {
+                    Traffic::count(&self.traffic.received, read);
+                    kept + read
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error.into()),
             };
@@ -175,6 +228,7 @@ impl Client {
             let read =
                 read.with_context(|| format!("no answer but {}", String::from_utf8_lossy(&self.partial)))??;
             ensure!(read > 0, "the server closed after {}", String::from_utf8_lossy(&self.partial));
+            Traffic::count(&self.traffic.received, read);
             self.partial.extend_from_slice(&buffer[..read]);
         }
     }
@@ -192,6 +246,7 @@ impl Client {
             let read =
                 timeout(PATIENCE, read_some(&self.stream, &mut buffer)).await.context("no answer")??;
             ensure!(read > 0, "the server closed the connection");
+            Traffic::count(&self.traffic.received, read);
             self.partial.extend_from_slice(&buffer[..read]);
         }
     }

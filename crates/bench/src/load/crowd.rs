@@ -112,7 +112,14 @@ impl Sessions {
         let (publisher, number) = (n % self.publishers, (n / self.publishers) as u64);
         let topic = topic(publisher, self.topics_per_publisher, number);
         let filters = if filters { vec![topic] } else { Vec::new() };
-        Greeting::Mqtt { id: format!("session-{n}"), is_clean: false, filters, service: Service::One }
+        Greeting::Mqtt {
+            id: format!("session-{n}"),
+            is_clean: false,
+            filters,
+            service: Service::One,
+            five: None,
+            password: None,
+        }
     }
 
     /// Makes all of them, and leaves.

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::client::{Client, Greeting};
-use crate::wire::{self, Service};
+use crate::wire::{self, HERE, Service};
 
 /// What stands before a mark.
 const MARK: &[u8; 2] = b"#>";
@@ -19,6 +19,8 @@ const MARK_END: u8 = b'$';
 const DIGITS: usize = 16;
 /// Ends a record of SignalR's JSON, and its handshake.
 const RECORD_END: &str = "\u{1e}";
+/// Ends the head of an HTTP answer.
+pub(crate) const HEAD_END: &str = "\r\n\r\n";
 
 /// A way to watch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,66 +72,124 @@ impl Door {
             Some(source) => Client::connect_from(source, addr, &greeting).await?,
             None => Client::connect(addr, &greeting).await?,
         };
-        for (request, answer) in self.steps(topic) {
-            client.write(&request).await?;
-            let said = client.read_until(answer.as_bytes()).await;
-            let said = said.with_context(|| format!("{} in answer to a watch", self.name()))?;
-            ensure!(
-                !said.starts_with(b"HTTP/1.1 4") && !said.starts_with(b"HTTP/1.1 5"),
-                "{} was refused: {}",
-                self.name(),
-                String::from_utf8_lossy(&said)
-            );
+        if self != Self::Mqtt {
+            self.greet(&mut client, HERE).await?;
+            let watch = Watch { fields: HERE, filter: topic, path: topic, since: None };
+            self.ask(&mut client, &self.request(&watch), "baseline-end").await?;
         }
         Ok(client)
     }
 
-    /// What is sent, and what to wait for then.
-    fn steps(self, topic: &str) -> Vec<(Vec<u8>, &'static str)> {
-        const HEAD_END: &str = "\r\n\r\n";
-        const LIVE: &str = "baseline-end";
+    /// Does what comes before a watch, with these lines in the heads of HTTP requests.
+    pub(crate) async fn greet(self, client: &mut Client, fields: &str) -> Result<()> {
+        for (request, answer) in self.greeting(fields) {
+            self.ask(client, &request, answer).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a request and waits for what its answer ends with.
+    pub(crate) async fn ask(self, client: &mut Client, request: &[u8], answer: &str) -> Result<()> {
+        client.write(request).await?;
+        let said = client.read_until(answer.as_bytes()).await;
+        let said = said.with_context(|| format!("{} in answer to a watch", self.name()))?;
+        ensure!(
+            !said.starts_with(b"HTTP/1.1 4") && !said.starts_with(b"HTTP/1.1 5"),
+            "{} was refused: {}",
+            self.name(),
+            String::from_utf8_lossy(&said)
+        );
+        Ok(())
+    }
+
+    /// What is sent before a watch, and what to wait for then.
+    fn greeting(self, fields: &str) -> Vec<(Vec<u8>, &'static str)> {
+        let hub = |protocol: &str| {
+            let handshake = format!("{{\"protocol\":\"{protocol}\",\"version\":1}}{RECORD_END}");
+            vec![
+                (wire::upgrade("/-/signalr", None, fields), HEAD_END),
+                (wire::websocket(wire::TEXT, handshake.as_bytes()), "{}\u{1e}"),
+            ]
+        };
+        match self {
+            Self::Mqtt | Self::Sse => Vec::new(),
+            Self::WebSocket => vec![(wire::upgrade("/-/ws", Some("dovetail.v1"), fields), HEAD_END)],
+            Self::SignalRJson => hub("json"),
+            Self::SignalRMessagePack => hub("messagepack"),
+        }
+    }
+
+    /// The request for a watch. MQTT subscribes with its greeting.
+    pub(crate) fn request(self, watch: &Watch<'_>) -> Vec<u8> {
+        let Watch { fields, filter, path, since } = watch;
         let text = |text: &str| wire::websocket(wire::TEXT, text.as_bytes());
-        let handshake =
-            |protocol| text(&format!("{{\"protocol\":\"{protocol}\",\"version\":1}}{RECORD_END}"));
         match self {
             Self::Mqtt => Vec::new(),
-            Self::WebSocket => vec![
-                (wire::upgrade("/-/ws", Some("dovetail.v1")), HEAD_END),
-                (text(&format!("{{\"type\":\"watch\",\"id\":1,\"filter\":\"{topic}\"}}")), LIVE),
-            ],
-            Self::SignalRJson => vec![
-                (wire::upgrade("/-/signalr", None), HEAD_END),
-                (handshake("json"), "{}\u{1e}"),
-                (
-                    text(&format!(
-                        "{{\"type\":4,\"invocationId\":\"1\",\"target\":\"Watch\",\"arguments\":[\"{topic}\"]}}{RECORD_END}"
-                    )),
-                    LIVE,
-                ),
-            ],
-            Self::SignalRMessagePack => vec![
-                (wire::upgrade("/-/signalr", None), HEAD_END),
-                (handshake("messagepack"), "{}\u{1e}"),
-                (wire::websocket(wire::BINARY, &stream_invocation(topic)), LIVE),
-            ],
-            Self::Sse => vec![(
-                format!("GET /{topic} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n")
-                    .into_bytes(),
-                LIVE,
-            )],
+            Self::WebSocket => {
+                let since = since.map(|since| format!(",\"since\":\"{since}\"")).unwrap_or_default();
+                text(&format!("{{\"type\":\"watch\",\"id\":1,\"filter\":\"{filter}\"{since}}}"))
+            }
+            Self::SignalRJson => {
+                let options = since.map(|since| format!(",{{\"since\":\"{since}\"}}")).unwrap_or_default();
+                text(&format!(
+                    "{{\"type\":4,\"invocationId\":\"1\",\"target\":\"Watch\",\"arguments\":[\"{filter}\"{options}]}}{RECORD_END}"
+                ))
+            }
+            Self::SignalRMessagePack => wire::websocket(wire::BINARY, &stream_invocation(filter, *since)),
+            Self::Sse => {
+                let since = since.map(|since| format!("Last-Event-ID: {since}\r\n")).unwrap_or_default();
+                format!("GET /{path} HTTP/1.1\r\n{fields}Accept: text/event-stream\r\n{since}\r\n")
+                    .into_bytes()
+            }
+        }
+    }
+
+    /// What shows the server, sent now and then, that a client that says nothing is still there.
+    pub(crate) fn sign_of_life(self) -> Vec<u8> {
+        match self {
+            Self::Mqtt | Self::Sse => Vec::new(),
+            Self::WebSocket => wire::websocket(wire::PONG, b""),
+            Self::SignalRJson => {
+                wire::websocket(wire::TEXT, format!("{{\"type\":6}}{RECORD_END}").as_bytes())
+            }
+            Self::SignalRMessagePack => wire::websocket(wire::BINARY, &[2, 0x91, 6]),
         }
     }
 }
 
-/// `[4, {}, "1", "Watch", [topic], []]` in `MessagePack`, behind its length.
-fn stream_invocation(topic: &str) -> Vec<u8> {
+/// What to watch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watch<'a> {
+    /// Lines of the head of HTTP requests.
+    pub(crate) fields: &'a str,
+    /// What, as a filter.
+    pub(crate) filter: &'a str,
+    /// The same, as the path of a URL without its first `/`.
+    pub(crate) path: &'a str,
+    /// From where on: a revision, or `now` where the door knows that. Without it the state comes first.
+    pub(crate) since: Option<&'a str>,
+}
+
+/// `[4, {}, "1", "Watch", [filter, {"since": …}], []]` in `MessagePack`, behind its length.
+fn stream_invocation(filter: &str, since: Option<&str>) -> Vec<u8> {
     let mut message = vec![0x96, 4, 0x80, 0xa1, b'1', 0xa5];
+    let put = |message: &mut Vec<u8>, text: &str| {
+        message.extend_from_slice(&[0xd9, text.len() as u8]);
+        message.extend_from_slice(text.as_bytes());
+    };
     message.extend_from_slice(b"Watch");
-    message.extend_from_slice(&[0x91, 0xd9, topic.len() as u8]);
-    message.extend_from_slice(topic.as_bytes());
+    message.push(if since.is_some() { 0x92 } else { 0x91 });
+    put(&mut message, filter);
+    if let Some(since) = since {
+        message.push(0x81);
+        put(&mut message, "since");
+        put(&mut message, since);
+    }
     message.push(0x90);
-    message.insert(0, message.len() as u8);
-    message
+    let mut framed = Vec::new();
+    wire::put_length(&mut framed, message.len());
+    framed.extend_from_slice(&message);
+    framed
 }
 
 /// What a payload says: which write it is, and when it was sent.
@@ -158,7 +218,16 @@ impl Mark {
         bytes: usize,
         mut take: impl FnMut(Self) -> Result<()>,
     ) -> Result<usize> {
-        let mut at = 0;
+        Self::find_behind(received, bytes, |_, mark| take(mark))
+    }
+
+    /// The same, with what stands before each payload, from the end of the one before it.
+    pub(crate) fn find_behind<'a>(
+        received: &'a [u8],
+        bytes: usize,
+        mut take: impl FnMut(&'a [u8], Self) -> Result<()>,
+    ) -> Result<usize> {
+        let (mut at, mut from) = (0, 0);
         while let Some(more) = received[at..].iter().position(|&byte| byte == MARK[0]) {
             at += more;
             match received.get(at + 1) {
@@ -173,8 +242,9 @@ impl Mark {
             let Some(payload) = received.get(at..at + bytes) else {
                 return Ok(at);
             };
-            take(Self::of(payload)?)?;
+            take(&received[from..at], Self::of(payload)?)?;
             at += bytes;
+            from = at;
         }
         Ok(received.len())
     }

@@ -2,6 +2,8 @@
 //! at no more of an answer than it takes to know that it is right. A message that is lost, doubled or out of order fails
 //! the run.
 
+pub(crate) mod alarm;
+pub(crate) mod answer;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod door;

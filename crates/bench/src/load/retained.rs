@@ -55,7 +55,7 @@ async fn subscribe(addr: SocketAddr, plan: Plan, run: Rc<Run>) -> Result<()> {
         }
         let mut client = Client::connect(addr, &Greeting::publisher(format!("reader-{round}"))).await?;
         let asked = Instant::now();
-        client.write(&wire::subscribe(1, &["#"], Service::Zero)).await?;
+        client.write(&wire::subscribe(1, &["#"], Service::Zero, None)).await?;
         let mut seen = vec![false; expected.len()];
         let mut missing = expected.len() as u64;
         while missing > 0 {

@@ -48,7 +48,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(super) fn new() -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             started: Instant::now(),
             scratch: RefCell::new(vec![0; READ_BYTES]),
