@@ -4,7 +4,7 @@
 //! * `copies`: who holds what, and since when.
 //! * `course` is what the tasks of one measurement share: the `writer`, and a `watcher` each, which follows by `poll` or `push`.
 //! * `target`: the server. `measure` has one way measured, `weigh` makes figures of that.
-//! * `figures`: what is found, on which `machine`.
+//! * `figures`: what is found, on which `machine`. `show` puts it in front of people.
 
 mod copies;
 mod course;
@@ -15,12 +15,15 @@ mod options;
 mod poll;
 mod push;
 mod schedule;
+mod show;
 mod target;
 mod watcher;
 mod ways;
 mod weigh;
 mod writer;
 
+use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -53,9 +56,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         print_lines(&options.all_ways().iter().map(line).collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let settings = options.settings()?;
-    let comparison = local_runtime()?.block_on(compare(&settings))?;
-    print_lines(&[serde_json::to_string_pretty(&comparison)?])?;
+    let comparison = match &options.from {
+        Some(file) => earlier(file)?,
+        None => local_runtime()?.block_on(compare(&options.settings()?))?,
+    };
+    show(options, &comparison)?;
     let lost = |way: &WayFigures| way.with_fallback.as_ref().is_some_and(|recovery| recovery.lost > 0);
     let losers: Vec<&str> =
         comparison.ways.iter().filter(|way| lost(way)).map(|way| way.name.as_str()).collect();
@@ -64,6 +69,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     }
     note(&format!("lost updates although it used its fallback: {}", losers.join(", ")));
     Ok(ExitCode::from(LOST))
+}
+
+/// What an earlier run found.
+fn earlier(file: &Path) -> Result<Comparison> {
+    let text = std::fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+    serde_json::from_slice(&text).with_context(|| format!("{} is not what --json prints", file.display()))
+}
+
+/// Prints what was found, and then writes the files that were asked for: if that fails, the figures are not lost.
+fn show(options: &Options, comparison: &Comparison) -> Result<()> {
+    if options.json {
+        print_lines(&[serde_json::to_string_pretty(comparison)?])?;
+    } else {
+        let is_terminal = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        print_lines(&[show::table(comparison, is_terminal).trim_end().to_owned()])?;
+    }
+    if let Some(file) = &options.html {
+        std::fs::write(file, show::page(comparison))
+            .with_context(|| format!("writing {}", file.display()))?;
+    }
+    if let Some(directory) = &options.plots {
+        std::fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
+        for chart in show::charts(comparison) {
+            let file = directory.join(format!("comparison-{}.svg", chart.name));
+            std::fs::write(&file, chart.file()).with_context(|| format!("writing {}", file.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Measures everything; whatever happens, and when it is interrupted, the server is left without what was written.

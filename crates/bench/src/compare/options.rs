@@ -19,6 +19,7 @@ Examples:
   dovetail bench compare --server http://127.0.0.1:8080 --only websocket
   dovetail bench compare --html report.html                      the same as a page to pass on
   dovetail bench compare --json > figures.json                   everything, for programs
+  dovetail bench compare --from figures.json --html report.html  show it again
 
 Exit codes: 0 measured, 1 a way lost something although it used its fallback, 2 it could not be measured.";
 
@@ -74,6 +75,15 @@ pub(crate) struct Options {
     /// Print everything that was found as JSON.
     #[arg(long)]
     pub(super) json: bool,
+    /// Write a report with pictures: one page that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+    /// Write the pictures of the report as SVG files into this directory.
+    #[arg(long, value_name = "DIR")]
+    pub(super) plots: Option<PathBuf>,
+    /// Measure nothing, and show what --json printed in an earlier run.
+    #[arg(long, value_name = "FILE")]
+    pub(super) from: Option<PathBuf>,
     /// Another build of the program `dovetail` to measure; by default it is this one.
     #[arg(long, value_name = "FILE", env = "DOVETAIL_BIN")]
     dovetail: Option<PathBuf>,
