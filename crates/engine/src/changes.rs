@@ -93,7 +93,8 @@ impl Shard {
 
     fn newest_states(&self, changes: &Authorized<Changes>, tree: &Tree) -> ChangePage {
         let mut page = Page::new(self, changes, tree);
-        let mut states = tree.changed_after(changes.request().since.number).peekable();
+        let mut states =
+            tree.changes_matching(&changes.request().filter, changes.request().since.number).peekable();
         while let Some(state) = states.next() {
             let revision = state.revision();
             let mut of_revision = SmallVec::new();

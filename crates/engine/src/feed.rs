@@ -512,7 +512,7 @@ impl Feed {
                     self.reset(ResetReason::TooOld, events, world);
                     return;
                 }
-                Source::Tree { scan: tree.changes_after(position), until: tree.revision() }
+                Source::Tree { scan: tree.changes_matching(&self.filter, position), until: tree.revision() }
             }
             Mode::Every => Source::Journal { passage: None, read_to: position, reading: false },
         };

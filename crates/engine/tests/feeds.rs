@@ -194,6 +194,50 @@ fn positions_at_their_boundaries() {
 }
 
 #[test]
+fn who_follows_little_is_told_what_it_missed_of_it_and_no_more() {
+    with_engine(tight(), MemoryOptions::default(), |world| async move {
+        let name = |n: u64| format!("g/{}/{}", n % 10, n / 10 % 3);
+        for n in 0..30 {
+            world.put(&name(n), "old").await;
+        }
+        let position = world.shard.head();
+        let filters = ["g/3/#", "g/3/1", "g/+/2", "g/#", "g/3/+/x/#", "#"];
+        let before = filters.map(|filter| world.state(filter));
+        let mut told: Vec<(u64, String)> = Vec::new();
+        for n in 0..400 {
+            let done = if n % 7 == 6 {
+                world.delete(&name(n * 3)).await.revision
+            } else {
+                world.put(&name(n * 3), &n.to_string()).await
+            };
+            told.push((done.number, name(n * 3)));
+        }
+        told.dedup_by_key(|(number, _)| *number);
+        let head = world.shard.head();
+        for (filter, before) in filters.into_iter().zip(before) {
+            for mode in [Mode::Latest, Mode::Every] {
+                let mut subscriber = world.subscriber();
+                let id = world.subscribe(&mut subscriber, filter, Start::After(position), mode);
+                let mut copy = Copy { position: Some(position), state: before.clone(), ..Copy::default() };
+                copy.read_to(&mut subscriber, id, head).await;
+                assert_eq!(copy.state, world.state(filter), "{filter} {mode:?}");
+                let matching = Filter::new(filter).unwrap();
+                let mut expected: Vec<_> =
+                    told.iter().filter(|(_, name)| matching.matches(&topic(name))).collect();
+                if mode == Mode::Latest {
+                    let newest = |(number, name): &(u64, String)| {
+                        !told.iter().any(|(other, same)| same == name && other > number)
+                    };
+                    expected.retain(|told| newest(told));
+                }
+                let expected: Vec<_> = expected.into_iter().map(|(number, _)| *number).collect();
+                assert_eq!(copy.revisions, expected, "{filter} {mode:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn changes_answer_like_feeds_and_pages_compose() {
     let journal = MemoryOptions { history_bytes_max: 500, ..MemoryOptions::default() };
     with_engine(Options::default(), journal, |world| async move {

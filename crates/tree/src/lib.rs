@@ -5,7 +5,7 @@
 //! readers hold clones. Nothing here does I/O, waits, or looks at a clock.
 //!
 //! * what is there: [`Tree::get`], [`Tree::select`], [`Tree::scan`], [`Tree::has_below`]
-//! * what changed: [`Tree::changed_after`], [`Tree::changes_after`]
+//! * what changed: [`Tree::changed_after`], [`Tree::changes_after`], [`Tree::changes_matching`]
 //! * what ends: [`Tree::next_expiry`], [`Tree::expired`], [`Tree::forget_before`]
 //! * where it comes from: [`Tree::apply`], [`Builder`]
 
@@ -24,7 +24,7 @@ pub use latest::{ChangeScan, Changed, Latest};
 pub use select::{Scan, Select};
 
 use index::{ByExpiry, ByName, ByRevision, Dated, Ending, Named};
-use map::Cursor;
+use latest::ByNames;
 
 /// All resources as one commit left them, and the tombstones of those deleted lately.
 ///
@@ -127,7 +127,18 @@ impl Tree {
 
     /// Like [`Self::changed_after`], but owns a frozen clone of what it reads.
     pub fn changes_after(&self, revision: u64) -> ChangeScan {
-        ChangeScan::new(self.history.clone(), self.burials.clone(), revision)
+        ChangeScan::by_revision(self.history.clone(), self.burials.clone(), revision)
+    }
+
+    /// Like [`Self::changes_after`], and complete for what matches `filter`; changes of others may be among them.
+    ///
+    /// The cost follows the number of changes, or the number of names that match if that is less: who follows little of a tree
+    /// in which much happens does not pay for what concerns others.
+    pub fn changes_matching(&self, filter: &Filter, revision: u64) -> ChangeScan {
+        let commits = self.revision.saturating_sub(revision);
+        let (names, graves) = (self.names.clone(), self.graves.clone());
+        let by_names = ByNames { names, graves, filter: filter.clone() };
+        ChangeScan::by_name(by_names, revision, commits).unwrap_or_else(|| self.changes_after(revision))
     }
 
     /// The oldest revision that [`Self::changed_after`] is complete for: tombstones up to it may have been
@@ -230,6 +241,3 @@ impl std::fmt::Debug for Tree {
             .finish_non_exhaustive()
     }
 }
-
-/// A walk over live resources in tree order.
-type NameCursor<'a> = Cursor<'a, Named<Resource>>;

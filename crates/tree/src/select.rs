@@ -5,17 +5,25 @@ use std::sync::Arc;
 
 use dovetail_model::{Filter, Resource, Topic, tree_order};
 
-use crate::NameCursor;
-use crate::index::ByName;
+use crate::index::{ByName, HasTopic, Named};
+use crate::map::Cursor;
 
 /// How many matches a scan reads ahead, so that not every one of them costs a search.
 const AHEAD: usize = 64;
 
+/// What a search from the root costs, in steps from one entry to the next.
+const SEEK_STEPS: u64 = 8;
+
 /// The matches of [`crate::Tree::select`], in tree order.
-pub struct Select<'a> {
+pub struct Select<'a>(Matches<'a, Resource>);
+
+/// What matches of live resources, or of tombstones.
+pub(crate) struct Matches<'a, T> {
     filter: &'a Filter,
-    cursor: NameCursor<'a>,
+    cursor: Cursor<'a, Named<T>>,
     done: bool,
+    /// How many steps it took to find what was found.
+    steps: u64,
 }
 
 /// What the comparison of one name with the filter says about where the next match can be.
@@ -33,14 +41,13 @@ enum Verdict<'t> {
 
 impl<'a> Select<'a> {
     pub(crate) fn new(names: &'a ByName<Resource>, filter: &'a Filter) -> Self {
-        let literal = literal_prefix(filter.as_str());
-        Self { filter, cursor: names.seek(|_, name| tree_order(name, literal).is_lt()), done: false }
+        Self(Matches::new(names, filter))
     }
 
     /// The rest of the matches, after `topic`.
     #[must_use]
     pub fn after(mut self, topic: &Topic) -> Self {
-        self.cursor.seek(|_, name| tree_order(name, topic.as_str()).is_le());
+        self.0.cursor.seek(|_, name| tree_order(name, topic.as_str()).is_le());
         self
     }
 }
@@ -49,18 +56,39 @@ impl<'a> Iterator for Select<'a> {
     type Item = &'a Arc<Resource>;
 
     fn next(&mut self) -> Option<&'a Arc<Resource>> {
-        while !self.done {
+        self.0.next_within(u64::MAX)
+    }
+}
+
+impl<'a, T: HasTopic> Matches<'a, T> {
+    pub(crate) fn new(names: &'a ByName<T>, filter: &'a Filter) -> Self {
+        let literal = literal_prefix(filter.as_str());
+        let cursor = names.seek(|_, name| tree_order(name, literal).is_lt());
+        Self { filter, cursor, done: false, steps: SEEK_STEPS }
+    }
+
+    /// How many steps it took to find what was found.
+    pub(crate) fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The next match; `None` also when it took `most` steps or more in all.
+    pub(crate) fn next_within(&mut self, most: u64) -> Option<&'a Arc<T>> {
+        while !self.done && self.steps < most {
             let candidate = &self.cursor.peek()?.what;
-            match judge(self.filter.as_str(), candidate.topic.as_str()) {
+            self.steps += 1;
+            match judge(self.filter.as_str(), candidate.topic().as_str()) {
                 Verdict::Match => {
                     self.cursor.advance();
                     return Some(candidate);
                 }
                 Verdict::Next => self.cursor.advance(),
                 Verdict::At(parent, level) => {
+                    self.steps += SEEK_STEPS;
                     self.cursor.seek(|_, name| is_before_child(name, parent, level));
                 }
                 Verdict::Past(root) => {
+                    self.steps += SEEK_STEPS;
                     self.cursor.seek(|_, name| tree_order(name, root).is_le() || is_in_subtree(name, root));
                 }
                 Verdict::Never => self.done = true,

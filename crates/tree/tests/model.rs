@@ -331,3 +331,57 @@ fn a_frozen_tree_can_go_to_another_thread() {
     std::thread::spawn(move || assert_eq!(frozen.len(), 1)).join().unwrap();
     assert_eq!(tree.len(), 0);
 }
+
+/// A tree in which much happens, most of it elsewhere than any reader looks.
+fn busy(commits: u64) -> (Tree, Model) {
+    let (mut tree, mut model) = (Tree::new(), Model::default());
+    for number in 1..=commits {
+        // 20 groups in turn, of 10 resources each but for one of 300.
+        let (group, round) = (number % 20, number / 20);
+        let resources = if group == 7 { 300 } else { 10 };
+        let name = |nth: u64| Topic::new(&format!("fleet/g{group}/r{}/temp", nth % resources)).unwrap();
+        let mut changes = vec![name(round)];
+        if round % 3 == 0 {
+            changes.push(name(round + 1));
+        }
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|topic| if round % 7 == 5 { delete(topic, number) } else { put(topic, number, round as u8) })
+            .collect();
+        let commit = Commit { number, at: 0, publisher: None, changes: changes.into() };
+        tree.apply(&commit);
+        model.apply(&commit);
+    }
+    (tree, model)
+}
+
+#[test]
+fn changes_are_found_by_name_where_that_costs_less() {
+    let (tree, model) = busy(12_000);
+    // Whether the scan gives changes of others says which way it went.
+    let table = [
+        ("fleet/g3/#", 0, false),
+        ("fleet/g3/#", 6_000, false),
+        ("fleet/g7/#", 0, false),
+        ("fleet/+/r4/temp", 0, false),
+        ("fleet/g3/r4/temp", 11_900, false),
+        ("fleet/g3/#", 11_950, true),
+        ("fleet/g3/#", 12_000, false),
+        ("fleet/+/+/temp", 11_900, false),
+        ("nothing/#", 0, false),
+        ("+/g3/#", 11_900, false),
+    ];
+    for (filter, after, has_others) in table {
+        let filter = Filter::new(filter).unwrap();
+        let mut changes: Vec<_> = tree.changes_matching(&filter, after).collect();
+        assert_eq!(
+            changes.iter().any(|change| !filter.matches(change.topic())),
+            has_others,
+            "{filter} {after}"
+        );
+        changes.retain(|change| filter.matches(change.topic()));
+        let mut expected = model.changed_after(after);
+        expected.retain(|change| filter.matches(change.topic()));
+        assert_eq!(changes, expected, "{filter} {after}");
+    }
+}
