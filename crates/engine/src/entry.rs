@@ -6,6 +6,8 @@ use bytes::Bytes;
 use dovetail_model::{Change, Commit, Event, PublisherId};
 use smallvec::SmallVec;
 
+use crate::record;
+
 /// A slot for one wire form of a change. Each door owns the forms it uses; the engine only keeps
 /// what a door encoded, so that it is encoded once for all subscribers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +37,7 @@ impl Forms {
 
 /// A commit or an event on its way to subscribers.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing about what is in it")]
 pub(crate) struct Entry {
     /// The number of the commit; for an event the head when it was accepted.
     pub(crate) number: u64,
@@ -44,6 +47,8 @@ pub(crate) struct Entry {
     pub(crate) holds_events: bool,
     /// Subscribers see events of it and nothing else: the rest are records, if anything.
     pub(crate) tells_only_events: bool,
+    /// There is nothing but records: no subscriber sees anything of it.
+    pub(crate) is_internal: bool,
     pub(crate) publisher: Option<PublisherId>,
     /// Bytes, for limits.
     pub(crate) weight: usize,
@@ -69,8 +74,19 @@ impl Entry {
         let holds_events = changes.iter().any(is_an_event);
         let tells_only_events =
             holds_events && changes.iter().all(|change| is_an_event(change) || change.topic().is_reserved());
+        let is_internal = changes.iter().all(|change| record::is_record(change.topic()));
         let change_forms = changes.iter().map(|_| Forms::default()).collect();
-        Self { number, is_event, holds_events, tells_only_events, publisher, weight, changes, change_forms }
+        Self {
+            number,
+            is_event,
+            holds_events,
+            tells_only_events,
+            is_internal,
+            publisher,
+            weight,
+            changes,
+            change_forms,
+        }
     }
 
     pub(crate) fn changes(&self) -> &[Change] {

@@ -360,7 +360,7 @@ impl Feed {
             }
             Ok(block) => {
                 let told = std::mem::replace(read_to, block.to());
-                *passage = Some(Passage::after(block, told));
+                *passage = Some(Passage::after(block, told, &self.filter));
             }
             Err(HistoryGap::Trimmed) => {
                 let events = std::mem::take(events);
@@ -682,7 +682,7 @@ fn next_commit(
     no_local: Option<PublisherId>,
 ) -> Option<Past> {
     for _ in 0..LOOK_AT {
-        let Some(commit) = passage.as_mut()?.next(sees.filter) else {
+        let Some(commit) = passage.as_mut()?.next() else {
             *passage = None;
             return None;
         };

@@ -41,6 +41,11 @@ pub struct Record {
     pub only_if: Option<u64>,
 }
 
+/// Whether this is the name of a record. No client may read one, and the engine lets nobody follow them.
+pub(crate) fn is_record(topic: &Topic) -> bool {
+    topic.as_str().strip_prefix(ROOT).is_some_and(|rest| rest.starts_with('/'))
+}
+
 impl RecordArea {
     /// The area of this name, which is made of lower-case letters and `-`.
     ///

@@ -191,6 +191,26 @@ fn no_client_sees_or_touches_records_and_subscribers_see_the_rest_of_the_commit(
 }
 
 #[test]
+fn records_push_nothing_out_that_subscribers_have_to_be_told() {
+    let small = Options { ring_bytes: 3_000, tail_bytes: 3_000, ..Options::default() };
+    with_engine(small, MemoryOptions::default(), |world| async move {
+        let mut subscriber = world.subscriber();
+        let id = world.subscribe(&mut subscriber, "#", Start::Baseline, Mode::Every);
+        let mut copy = common::Copy::default();
+        copy.read_to(&mut subscriber, id, world.shard.head()).await;
+        world.write(Write::one(topic("t"), put("x"))).await.unwrap();
+        for n in 0..100 {
+            let contents = Bytes::from(n.to_string());
+            world.write(Write::of_records(vec![Record::put(name("a"), contents)])).await.unwrap();
+        }
+        let head = world.write(Write::one(topic("t"), put("y"))).await.unwrap().revision;
+        copy.read_to(&mut subscriber, id, head).await;
+        assert_eq!(copy.revisions, [1, 102]);
+        assert_eq!(world.engine.counters().values().catch_ups, 0, "it was live all the time");
+    });
+}
+
+#[test]
 fn records_are_there_after_a_restart() {
     script(|world| async move {
         world.write(Write::of_records(vec![record("a", "1"), record("b", "2")])).await.unwrap();

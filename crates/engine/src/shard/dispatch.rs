@@ -106,6 +106,11 @@ impl Dispatching {
         if !entry.is_event {
             *dispatched = entry.number;
         }
+        if entry.is_internal {
+            // Nor does it take a place: sessions that come back together would fill the ring, and whoever joins looks at
+            // everything in it.
+            return;
+        }
         if all_is_told {
             ring.forget_told_events();
         }

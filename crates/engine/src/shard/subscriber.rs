@@ -15,9 +15,6 @@ use crate::history::Block;
 use crate::item::{Item, ResetReason};
 use crate::request::{Mode, Start, Subscribe};
 
-/// How many bytes of history are read at once for one feed.
-const HISTORY_BYTES: usize = 256 << 10;
-
 /// The feeds of one connection. Not `Send`; dropping it ends them all.
 ///
 /// The subscriber takes items when its client can take them: nothing is made in advance, so one
@@ -244,10 +241,10 @@ fn remove(inner: &Inner, dispatching: &mut Dispatching, key: u32) {
 /// Reads the journal for the feeds that wait, away from the shard's thread, and hands each what was read, until none waits.
 async fn read_history(inner: Rc<Inner>) {
     loop {
-        let Some(after) = inner.dispatching.borrow_mut().waiters.next() else { return };
+        let Some((after, bytes)) = inner.dispatching.borrow_mut().waiters.next() else { return };
         let block = match inner.core.blocks.find(after) {
             Some(block) => Ok(block),
-            None => read_block(&inner, after).await,
+            None => read_block(&inner, after, bytes).await,
         };
         let mut dispatching = inner.dispatching.borrow_mut();
         let helped = dispatching.waiters.helped(after, block.as_deref().ok());
@@ -261,9 +258,9 @@ async fn read_history(inner: Rc<Inner>) {
     }
 }
 
-async fn read_block(inner: &Inner, after: u64) -> Result<Arc<Block>, HistoryGap> {
+async fn read_block(inner: &Inner, after: u64, bytes: usize) -> Result<Arc<Block>, HistoryGap> {
     let reader = inner.core.history.clone();
-    let read = tokio::task::spawn_blocking(move || reader.read(after, HISTORY_BYTES)).await;
+    let read = tokio::task::spawn_blocking(move || reader.read(after, bytes)).await;
     match read {
         Ok(Ok(commits)) => {
             let block = Arc::new(Block::new(after, commits));
