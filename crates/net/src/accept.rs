@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
+use rustix::net::{SocketFlags, acceptfrom_with, listen, sockopt};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -16,6 +16,10 @@ use crate::{Dispatcher, Draining};
 /// be accepted stays in the backlog, so that the socket stays readable: without the pause the
 /// acceptor would spin.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How many connections may wait to be accepted; the system may allow fewer (`net.core.somaxconn`). When all clients come back
+/// at once, one that finds no room tries again after a second, then after three.
+const BACKLOG: i32 = 4_096;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ impl Listener {
     /// What the operating system says.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpListener::bind(address)?;
+        // It listens already, with a short backlog.
+        listen(&socket, BACKLOG)?;
         socket.set_nonblocking(true)?;
         // Accepted sockets inherit it, which saves a call for each of them.
         sockopt::set_tcp_nodelay(&socket, true)?;
