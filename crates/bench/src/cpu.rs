@@ -183,12 +183,21 @@ fn stop_perf(perf: Child) -> Result<BTreeMap<String, u64>> {
 
 /// Resident bytes of process `pid` alone.
 pub(crate) fn resident_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most resident bytes that process `pid` alone ever had.
+pub(crate) fn peak_bytes(pid: u32) -> Result<u64> {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, field: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(field))
         .and_then(first_number)
-        .context("no VmRSS in /proc/PID/status")?;
+        .with_context(|| format!("no {field} in /proc/PID/status"))?;
     Ok(kib * 1024)
 }
 
@@ -225,6 +234,7 @@ mod tests {
         let spent = before.until(&Sample::take(pid).unwrap());
         assert!(spent > 1_000_000, "20 million steps took {spent} ns, which is less than possible");
         assert!(resident_bytes(pid).unwrap() > 100_000);
+        assert!(peak_bytes(pid).unwrap() >= resident_bytes(pid).unwrap());
     }
 
     #[test]

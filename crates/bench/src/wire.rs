@@ -24,6 +24,10 @@ pub(crate) mod ack {
     pub(crate) const PUBCOMP: u8 = 0x70;
 }
 
+/// PINGREQ.
+pub(crate) const PINGREQ: &[u8] = &[0xc0, 0];
+/// PINGRESP.
+pub(crate) const PINGRESP: &[u8] = &[0xd0, 0];
 /// DISCONNECT.
 pub(crate) const DISCONNECT: &[u8] = &[0xe0, 0];
 
@@ -200,6 +204,17 @@ pub(crate) fn websocket(first: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// The payload of the first WebSocket frame of a server in `bytes`, and the length of the frame, or `None` while it is
+/// incomplete. Knows frames below 64 KiB.
+pub(crate) fn first_frame(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (start, length) = match bytes.get(1)? & 0x7f {
+        126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),
+        length => (2, usize::from(length)),
+    };
+    let payload = bytes.get(start..start + length)?;
+    Some((payload, start + length))
+}
+
 /// The `Host` of requests to a server on this machine, as a line of a head.
 pub(crate) const HERE: &str = "Host: bench\r\n";
 
@@ -340,6 +355,17 @@ mod tests {
         assert_eq!(websocket(TEXT, b"x"), [0x81, 0x81, 0, 0, 0, 0, b'x']);
         assert_eq!(websocket(BINARY, &[7; 125]).len(), 6 + 125);
         assert_eq!(websocket(TEXT, &[7; 300])[..9], [0x81, 0xfe, 1, 44, 0, 0, 0, 0, 7]);
+    }
+
+    #[test]
+    fn frames_are_told_apart() {
+        let long = [&[TEXT, 126, 1, 0][..], &[b'x'; 256]].concat();
+        let bytes = [&[TEXT, 2, b'{', b'}'][..], &long].concat();
+        assert_eq!(first_frame(&bytes), Some((&b"{}"[..], 4)));
+        assert_eq!(first_frame(&bytes[4..]), Some((&[b'x'; 256][..], 260)));
+        for end in 4..bytes.len() {
+            assert_eq!(first_frame(&bytes[4..end]), None, "{end}");
+        }
     }
 
     #[test]

@@ -49,11 +49,8 @@ impl Idle {
     pub(crate) async fn grow_to(&mut self, count: usize) -> Result<f64> {
         let (first, started) = (self.clients.len(), Instant::now());
         let (addr, door) = (self.addr, self.door);
-        let connected = at_once(first..count, move |n| async move {
-            let (address, port) = (n / SOURCE_PORTS.len(), n % SOURCE_PORTS.len());
-            let address = Ipv4Addr::new(127, 0, 1, 1 + address as u8);
-            let source = SocketAddr::from((address, SOURCE_PORTS.start + port as u16));
-            door.watch(Some(source), addr, n, &Self::topic(n)).await
+        let connected = at_once(first..count, AT_ONCE, move |n| async move {
+            door.watch(Some(source(n)), addr, n, &Self::topic(n)).await
         });
         self.clients.extend(connected.await?);
         Ok((count - first) as f64 / started.elapsed().as_secs_f64())
@@ -124,7 +121,7 @@ impl Sessions {
 
     /// Makes all of them, and leaves.
     pub(crate) async fn make(self) -> Result<()> {
-        let made = at_once(0..self.count(), move |n| async move {
+        let made = at_once(0..self.count(), AT_ONCE, move |n| async move {
             let client = Client::connect(self.addr, &self.greeting(n, true)).await?;
             client.write(wire::DISCONNECT).await
         });
@@ -136,7 +133,7 @@ impl Sessions {
     pub(crate) async fn resume(self) -> Result<f64> {
         let started = Instant::now();
         let run = Run::new();
-        let resumed = at_once(0..self.count(), move |n| {
+        let resumed = at_once(0..self.count(), AT_ONCE, move |n| {
             let run = Rc::clone(&run);
             async move {
                 timeout(PATIENCE, self.resume_one(n, &run))
@@ -174,15 +171,26 @@ impl Sessions {
     }
 }
 
-/// Does `one` for each number, some of them at the same time. What comes of it is in the order of the numbers.
-async fn at_once<T, F>(numbers: Range<usize>, one: impl Fn(usize) -> F) -> Result<Vec<T>>
+/// Where a connection comes from.
+pub(super) fn source(number: usize) -> SocketAddr {
+    let (address, port) = (number / SOURCE_PORTS.len(), number % SOURCE_PORTS.len());
+    let address = Ipv4Addr::new(127, 0, 1, 1 + address as u8);
+    SocketAddr::from((address, SOURCE_PORTS.start + port as u16))
+}
+
+/// Does `one` for each number, at most so many of them at the same time. What comes of it is in the order of the numbers.
+pub(super) async fn at_once<T, F>(
+    numbers: Range<usize>,
+    limit: usize,
+    one: impl Fn(usize) -> F,
+) -> Result<Vec<T>>
 where
     T: 'static,
     F: Future<Output = Result<T>> + 'static,
 {
     let (mut results, mut tasks) = (Vec::with_capacity(numbers.len()), JoinSet::new());
     for n in numbers {
-        if tasks.len() == AT_ONCE
+        if tasks.len() == limit
             && let Some(done) = tasks.join_next().await
         {
             results.push(done??);

@@ -4,6 +4,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod answer;
+pub(crate) mod catch_up;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod door;

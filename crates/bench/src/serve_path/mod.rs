@@ -1,5 +1,6 @@
 //! What is measured, and what is promised of it. A figure stands beside its floor or peer of the same repeat.
 
+mod catch_up;
 mod crowd;
 mod doors;
 mod fanout;
@@ -52,6 +53,10 @@ pub(crate) enum Scenario {
     Idle,
     /// 10,000 sessions whose clients are away while 100,000 messages pass.
     Offline,
+    /// 10,000 clients that are 100 changes behind come back at once, over MQTT and WebSocket.
+    CatchUp,
+    /// The same with durable sessions.
+    CatchUpSessions,
     /// A change to 1,000 watchers of each door: CPU per delivery beside MQTT's.
     FanoutDoors,
     /// From a write to its push, over each door.
@@ -99,6 +104,8 @@ impl Scenario {
         Self::Retained,
         Self::Idle,
         Self::Offline,
+        Self::CatchUp,
+        Self::CatchUpSessions,
         Self::FanoutDoors,
         Self::PushDoors,
         Self::IdleDoors,
@@ -123,6 +130,8 @@ impl Scenario {
             Self::Retained => retained::run(context, rows, progress),
             Self::Idle => crowd::idle(context, rows, progress),
             Self::Offline => crowd::offline(context, rows, progress),
+            Self::CatchUp => catch_up::since(context, rows, progress),
+            Self::CatchUpSessions => catch_up::sessions(context, rows, progress),
             Self::FanoutDoors => doors::fan_out(context, rows, progress),
             Self::PushDoors => doors::push(context, rows, progress),
             Self::IdleDoors => doors::idle(context, rows, progress),
