@@ -85,21 +85,22 @@ fn costs(beside: &AtEqualStaleness<'_>, moved: &str, took: &str) -> String {
 fn beside_polling(comparison: &Comparison) -> Option<String> {
     let all = crossover::at_equal_staleness(comparison);
     let (first, others) = all.split_first()?;
-    let staler = if first.staler >= SAME {
-        format!("which still was {} times staler", factor(first.staler))
-    } else if first.staler <= 1.0 / SAME {
-        format!("which was {} times fresher", factor(1.0 / first.staler))
+    let staler = first.staler();
+    let staleness = if staler >= SAME {
+        format!("which still was {} times staler", factor(staler))
+    } else if staler <= 1.0 / SAME {
+        format!("which was {} times fresher", factor(1.0 / staler))
     } else {
         String::from("which was as fresh")
     };
     let mut sentence = format!(
-        "At {} updates/s, {} {} than {}, {staler} ({} on average against {}).",
+        "At {} updates/s, {} {} than {}, {staleness} while nobody was interrupted ({} on average against {}).",
         number::given(comparison.workload.updates_per_second),
         spoken(first.push),
         costs(first, "moved ", "took "),
         spoken(first.polling.way),
-        number::time(first.polling.way.staleness_ms),
-        number::time(first.push.staleness_ms),
+        number::time(first.polling_staleness_ms),
+        number::time(first.push_staleness_ms),
     );
     for other in others {
         let kind = kind_label(comparison, other.polling.way);
@@ -111,7 +112,7 @@ fn beside_polling(comparison: &Comparison) -> Option<String> {
 /// What polling would cost if it were as fresh, as far as that can be said without having measured it.
 fn equal_staleness(comparison: &Comparison) -> Option<String> {
     let all = crossover::at_equal_staleness(comparison);
-    let first = all.first().filter(|beside| beside.staler >= SAME)?;
+    let first = all.first().filter(|beside| beside.staler() >= SAME)?;
     if first.fresh_every >= first.polling.every {
         return None;
     }
@@ -330,15 +331,16 @@ fn lost_with(comparison: &Comparison) -> Option<String> {
     if all.is_empty() {
         return None;
     }
-    let bad: Vec<_> =
-        all.iter().copied().filter(|(_, recovery)| recovery.lost > 0 || recovery.never_current > 0).collect();
+    let (bad, good): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|(_, recovery)| recovery.lost > 0 || recovery.never_current > 0);
     if !bad.is_empty() {
+        let others = if good.is_empty() { "" } else { " With the others nothing was lost." };
         return Some(format!(
-            "WITH a fallback, watchers were left with wrong copies, which must not be: {}.",
+            "Even with their fallback, these left watchers with wrong copies: {}.{others}",
             names(&bad)
         ));
     }
-    let slowest = all
+    let slowest = good
         .iter()
         .filter_map(|(way, recovery)| Some((way, recovery.current_again_max_ms?)))
         .filter(|(way, _)| is_pushed(way))

@@ -9,8 +9,9 @@
 //! taken, and what is said against polling holds for both.
 //!
 //! Which bytes an answer has is measured: [`crate::compare::figures::PollCost`]. An answer to `?since=` grows with the number of
-//! resources that have changed; the others are whole and do not. CPU is measured for each interval; between two of them it is
-//! drawn straight over the logarithm of the interval, and outside of them it is that of the nearest.
+//! resources that have changed; the others are whole and do not. What each resource adds, and the CPU of a poll, are measured for
+//! each interval; between two of them they are drawn straight over the logarithm of the interval, and outside of them they are
+//! those of the nearest.
 
 use super::super::figures::{Comparison, Family, PollCost, RateFigures, WayFigures};
 
@@ -91,6 +92,15 @@ pub(crate) fn cpu_per_second(comparison: &Comparison, way: &WayFigures) -> Optio
     way.cpu_us_per_update.map(|cpu| cpu * comparison.workload.updates_per_second)
 }
 
+/// How stale copies were on average while nobody was interrupted, in milliseconds: the mean of the latencies, since a copy is stale
+/// from a write until that, or something newer, arrives. Interruptions add the same to every way, and would blur what is compared.
+pub(crate) fn staleness_ms(way: &WayFigures) -> Option<f64> {
+    let cdf = &way.latency.cdf;
+    let (first, last) = (cdf.first()?, cdf.last()?);
+    let steps = cdf.windows(2).map(|pair| f64::midpoint(pair[0].0, pair[1].0) * (pair[1].1 - pair[0].1));
+    (last.1 > 0.0).then(|| (first.0 * first.1 + steps.sum::<f64>()) / last.1)
+}
+
 /// How many times as much one way costs as another.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Ratios {
@@ -132,9 +142,9 @@ pub(crate) struct AtEqualStaleness<'a> {
     pub(crate) push: &'a WayFigures,
     /// What was measured: polling at that interval by push.
     pub(crate) measured: Ratios,
-    /// How many times staler polling still was. At least 1 is what makes `measured` a lower bound of what polling costs at
-    /// equal staleness: polls at a shorter interval cost at least as much.
-    pub(crate) staler: f64,
+    /// How stale copies were with each, in milliseconds: [`staleness_ms`].
+    pub(crate) polling_staleness_ms: f64,
+    pub(crate) push_staleness_ms: f64,
     /// The longest interval at which polling could be as fresh as push, in seconds: twice push's staleness, since a copy is on
     /// average half an interval old; never above the interval that was measured.
     pub(crate) fresh_every: f64,
@@ -144,24 +154,34 @@ pub(crate) struct AtEqualStaleness<'a> {
 }
 
 impl AtEqualStaleness<'_> {
+    /// How many times staler polling still was. At least 1 is what makes `measured` a lower bound of what polling costs at
+    /// equal staleness: polls at a shorter interval cost at least as much.
+    pub(crate) fn staler(&self) -> f64 {
+        self.polling_staleness_ms / self.push_staleness_ms
+    }
+
     /// Whether [`PROMISED`] holds against this kind; unknown where CPU cannot be seen or where polling was not staler.
     pub(crate) fn keeps_promise(&self) -> Option<bool> {
-        if self.staler < 1.0 { None } else { self.extrapolated.reach(&PROMISED) }
+        if self.staler() < 1.0 { None } else { self.extrapolated.reach(&PROMISED) }
     }
 }
 
 /// Every kind of polling that was measured at the shortest interval, beside push.
-pub(crate) fn at_equal_staleness(comparison: &Comparison) -> Vec<AtEqualStaleness<'_>> {
+pub(crate) fn at_equal_staleness<'a>(comparison: &'a Comparison) -> Vec<AtEqualStaleness<'a>> {
     let kinds = kinds(comparison);
     let shortest =
         kinds.iter().filter_map(|kind| kind.ways.first()).map(|polling| polling.every).reduce(f64::min);
     let Some((push, shortest)) = push(comparison).zip(shortest) else {
         return Vec::new();
     };
-    let beside = |kind: &Kind<'_>, polling: Polling<'_>| {
+    let Some(push_staleness_ms) = staleness_ms(push).filter(|staleness| *staleness > 0.0) else {
+        return Vec::new();
+    };
+    let beside = |kind: &Kind<'a>| {
+        let polling = *kind.ways.first().filter(|polling| polling.every <= shortest)?;
+        let polling_staleness_ms = staleness_ms(polling.way)?;
         let measured = Ratios::of(polling.way, push)?;
-        let staler = ratio(polling.way.staleness_ms, push.staleness_ms)?;
-        let fresh_every = polling.every.min(2.0 * push.staleness_ms / 1e3);
+        let fresh_every = polling.every.min(2.0 * push_staleness_ms / 1e3);
         let least = |cost: Option<f64>, push: Option<f64>| ratio(cost? / fresh_every, push?);
         let bytes = least(
             cheapest(kind, |poll| least_of(poll.changed_bytes, poll.unchanged_bytes)),
@@ -172,16 +192,17 @@ pub(crate) fn at_equal_staleness(comparison: &Comparison) -> Vec<AtEqualStalenes
             bytes: bytes.map_or(measured.bytes, |bytes| bytes.max(measured.bytes)),
             cpu: measured.cpu.map(|measured| cpu.map_or(measured, |cpu| cpu.max(measured))),
         };
-        Some((measured, staler, fresh_every, extrapolated))
-    };
-    kinds
-        .iter()
-        .filter_map(|kind| {
-            let polling = *kind.ways.first().filter(|polling| polling.every <= shortest)?;
-            let (measured, staler, fresh_every, extrapolated) = beside(kind, polling)?;
-            Some(AtEqualStaleness { polling, push, measured, staler, fresh_every, extrapolated })
+        Some(AtEqualStaleness {
+            polling,
+            push,
+            measured,
+            polling_staleness_ms,
+            push_staleness_ms,
+            fresh_every,
+            extrapolated,
         })
-        .collect()
+    };
+    kinds.iter().filter_map(beside).collect()
 }
 
 fn least_of(a: Option<f64>, b: Option<f64>) -> Option<f64> {
@@ -249,12 +270,12 @@ pub(crate) struct Model {
     cpu: Vec<(f64, f64)>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum News {
     /// So many bytes, whatever has changed.
     Whole(f64),
-    /// So many bytes for each resource that has changed.
-    Each(f64),
+    /// Logarithms of intervals, rising, and bytes for each resource that has changed there.
+    Each(Vec<(f64, f64)>),
 }
 
 impl Model {
@@ -278,13 +299,14 @@ impl Model {
         };
         let points: Vec<(f64, f64)> = changed.iter().map(|(every, bytes)| (found(*every), *bytes)).collect();
         let (idle_bytes, news) = match (is_since(kind), unchanged, whole) {
-            (true, Some(idle), Some(_)) => {
-                let each = mean(points.iter().map(|(found, bytes)| (bytes - idle) / found));
-                (idle, News::Each(each.unwrap_or(0.0).max(0.0)))
-            }
-            (true, None, Some(whole)) => {
-                line(&points).map_or((whole, News::Whole(0.0)), |(idle, each)| (idle, News::Each(each)))
-            }
+            (true, idle, Some(whole)) => match idle.or_else(|| Some(line(&points)?.0)) {
+                Some(idle) => {
+                    let each =
+                        |(every, bytes): &(f64, f64)| (every.ln(), ((bytes - idle) / found(*every)).max(0.0));
+                    (idle, News::Each(changed.iter().map(each).collect()))
+                }
+                None => (whole, News::Whole(0.0)),
+            },
             (false, Some(idle), Some(whole)) => (idle, News::Whole((whole - idle).max(0.0))),
             // An answer that is whole is as long without news.
             (_, idle, whole) => (idle.or(whole)?, News::Whole(0.0)),
@@ -297,9 +319,11 @@ impl Model {
 
     /// Bytes each second of a watcher that polls every so many seconds.
     pub(crate) fn bytes_per_second(&self, every: f64) -> f64 {
-        let news = match self.news {
+        let news = match &self.news {
             News::Whole(bytes) => bytes * (1.0 - (-self.rate * every).exp()),
-            News::Each(bytes) => bytes * different(self.rate, self.resources, every),
+            News::Each(points) => {
+                interpolate(points, every.ln()).unwrap_or(0.0) * different(self.rate, self.resources, every)
+            }
         };
         (self.idle_bytes + news) / every
     }

@@ -184,7 +184,7 @@ fn kinds(comparison: &Comparison) -> Option<String> {
             ratio.map_or_else(|| NOTHING.to_owned(), |ratio| format!("{}×", number::factor(ratio)))
         };
         let cells = [
-            times(Some(beside.staler)),
+            times(Some(beside.staler())),
             times(Some(beside.measured.bytes)),
             times(beside.measured.cpu),
             times(Some(beside.extrapolated.bytes)),
