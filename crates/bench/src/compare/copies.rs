@@ -102,11 +102,6 @@ impl Ledger {
         Self { resources, updates, due_ns, watchers, latencies_ns: Vec::new() }
     }
 
-    /// Nothing and nobody.
-    pub(super) fn empty() -> Self {
-        Self::new(0, &Schedule { updates: Vec::new(), cuts: Vec::new() }, false)
-    }
-
     /// The number of the update `index`.
     pub(super) fn sequence(&self, index: usize) -> u64 {
         (self.resources + index) as u64

@@ -3,25 +3,26 @@
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use super::copies::{Kind, Ledger};
-use super::course::{Course, Polls};
+use super::course::Course;
 use super::schedule::{Schedule, Shape};
 use super::target::{Target, Targets, cpu_us};
 use super::watcher::{Account, Watcher};
-use super::ways::{Version, Way};
-use super::writer::{self, Writer};
+use super::ways::Way;
+use super::writer::Writer;
 use crate::cpu::Sample;
 use crate::load::PATIENCE;
-use crate::load::client::Client;
-use crate::wire::{self, Five};
 
-/// How many watchers come at the same time.
-const DOORWAY: usize = 64;
+/// How many watchers come at the same time. Few, so that memory which only coming takes is not counted for each of them.
+const DOORWAY: usize = 4;
+
+/// How long the coming of one watcher may take.
+const COMING: Duration = Duration::from_millis(20);
 
 /// What is done.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +34,7 @@ pub(super) struct Plan {
 
 /// What was seen.
 pub(super) struct Measured {
-    pub(super) ledger: Ledger,
+    pub(super) course: Rc<Course>,
     /// How long it took, in seconds.
     pub(super) seconds: f64,
     /// When the last update had arrived, or nobody waited for it any more.
@@ -45,7 +46,6 @@ pub(super) struct Measured {
     pub(super) generator_share: f64,
     /// Of the watchers that were not interrupted.
     pub(super) steady: Counted,
-    pub(super) polls: Polls,
     /// Bytes from the return until current again, of each watcher that returned.
     pub(super) return_bytes: Vec<(Kind, u64)>,
 }
@@ -79,7 +79,7 @@ pub(super) async fn measure(targets: &Targets, plan: &Plan, way: Option<Way>) ->
     let ledger = Ledger::new(plan.shape.resources, &schedule, way.is_some_and(Way::always_falls_back));
     let course = Course::new(target.spot.clone(), target.collection.clone(), plan.payload, ledger);
     let mut writer = Writer::connect(&target.spot, course.client_id("writer"), &course.run).await?;
-    targets.makes(&course);
+    targets.makes(&course, way);
     writer.make(&course, plan.shape.resources).await?;
 
     let before = target.resident().await?;
@@ -91,10 +91,6 @@ pub(super) async fn measure(targets: &Targets, plan: &Plan, way: Option<Way>) ->
     let growth = before.zip(settled).map(|(before, settled)| settled - before);
     let mut measured = cast.run(&target, writer, schedule, plan.shape.measured, way).await?;
     measured.growth = growth;
-    drop(cast);
-    if let Some(way) = way {
-        end_sessions(&course, &measured.ledger, way).await?;
-    }
     Ok(measured)
 }
 
@@ -109,7 +105,8 @@ impl Cast {
         }
         let course = Rc::clone(&self.course);
         let all_have_it = move || course.ledger.borrow().without_baseline() == 0;
-        let entered = self.until(Instant::now() + PATIENCE, all_have_it).await?;
+        let patience = PATIENCE + COMING * schedule.cuts.len() as u32;
+        let entered = self.until(Instant::now() + patience, all_have_it).await?;
         let without = self.course.ledger.borrow().without_baseline();
         ensure!(entered, "{without} watchers did not get the state");
         Ok(())
@@ -140,19 +137,18 @@ impl Cast {
         self.until(Instant::now() + patience, all_came).await?;
         let end_ns = course.now_ns();
         self.check(way)?;
-        let ledger = course.ledger.replace(Ledger::empty());
+        let kind = |watcher: usize| course.ledger.borrow().kind(watcher);
         let returned = self.accounts.iter().enumerate();
-        let returned = returned.filter_map(|(n, account)| Some((ledger.kind(n), account.bytes_to_return()?)));
+        let returned = returned.filter_map(|(n, account)| Some((kind(n), account.bytes_to_return()?)));
         Ok(Measured {
             return_bytes: returned.collect(),
-            ledger,
+            course: Rc::clone(&course),
             seconds,
             end_ns,
             cpu_us: cpu_us(spent, spent_then),
             growth: None,
             generator_share: own.until(&own_then) as f64 / 1e9 / seconds,
             steady: counted_then.since(&counted),
-            polls: *course.polls.borrow(),
         })
     }
 
@@ -211,19 +207,4 @@ impl Counted {
             requests: self.requests - before.requests,
         }
     }
-}
-
-/// Takes the sessions away that were made for this way.
-async fn end_sessions(course: &Course, ledger: &Ledger, way: Way) -> Result<()> {
-    let Way::Mqtt { version, .. } = way else {
-        return Ok(());
-    };
-    for watcher in (0..ledger.watchers()).filter(|&n| ledger.kind(n) == Kind::WithFallback) {
-        let five = (version == Version::V5).then(Five::default);
-        let id = course.client_id(&watcher.to_string());
-        let greeting = writer::greeting(&course.spot, id, true, five);
-        let client = Client::connect(course.spot.addr, &greeting).await.context("ending a session")?;
-        client.write(wire::DISCONNECT).await?;
-    }
-    Ok(())
 }

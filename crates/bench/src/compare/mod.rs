@@ -25,9 +25,8 @@ mod writer;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::figures::{Comparison, WayFigures, Workload};
@@ -108,11 +107,10 @@ async fn compare(settings: &Settings) -> Result<Comparison> {
         _ = interrupt.recv() => Err(anyhow::anyhow!("interrupted")),
         _ = terminate.recv() => Err(anyhow::anyhow!("told to terminate")),
     };
-    let cleaned = targets.clean().await.context("what was written could not be deleted");
-    match (compared, cleaned) {
-        (Err(error), Err(also)) => bail!("{error:#}; {also:#}"),
-        (compared, cleaned) => compared.and_then(|compared| cleaned.map(|()| compared)),
+    if let Err(error) = targets.clean().await {
+        note(&format!("what was written below {} could not be deleted: {error:#}", targets.prefix()));
     }
+    compared
 }
 
 async fn compare_all(settings: &Settings, targets: &Targets) -> Result<Comparison> {
@@ -123,7 +121,7 @@ async fn compare_all(settings: &Settings, targets: &Targets) -> Result<Compariso
         settings.ways.iter().copied().filter(|way| is_shown_by_rate(*way, settings)).collect();
     let more = if again.is_empty() { 0 } else { others.len() * (1 + again.len()) };
     let progress = Progress::new(1 + settings.ways.len() + more);
-    let meter = Meter { targets, progress: &progress };
+    let meter = Meter { targets, progress };
 
     if let Some(remote) = &settings.server {
         target::greet(&targets.next()?.spot).await.with_context(|| remote.url.clone())?;
@@ -145,7 +143,7 @@ async fn compare_all(settings: &Settings, targets: &Targets) -> Result<Compariso
             }
         }
     }
-    progress.finish();
+    drop(meter);
     warn_of_busy(&ways);
     Ok(Comparison {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -160,7 +158,13 @@ async fn compare_all(settings: &Settings, targets: &Targets) -> Result<Compariso
 /// Measures and shows how far it is.
 struct Meter<'a> {
     targets: &'a Targets,
-    progress: &'a Progress,
+    progress: Progress,
+}
+
+impl Drop for Meter<'_> {
+    fn drop(&mut self) {
+        self.progress.finish();
+    }
 }
 
 impl Meter<'_> {
@@ -192,7 +196,7 @@ fn shape(settings: &Settings) -> Shape {
 
 /// A tenth and four times of the rate, shorter, and with nobody cut off.
 fn other_rates(settings: &Settings) -> Vec<Shape> {
-    let measured = (settings.measured / 2).max(Duration::from_secs(1));
+    let measured = settings.measured / 2;
     let shape = Shape { interrupted: 0, measured, ..shape(settings) };
     [0.1, 4.0].map(|factor| Shape { rate: settings.rate * factor, ..shape }).to_vec()
 }

@@ -21,6 +21,8 @@ pub(super) struct Poller {
     what: Poll,
     /// Without an interval it is a long poll.
     every: Option<Duration>,
+    /// Whether it came back after a cut.
+    is_back: bool,
 }
 
 impl Poller {
@@ -31,7 +33,8 @@ impl Poller {
         every: Option<Duration>,
         entry: Entry,
     ) -> Result<Self> {
-        let mut poller = Self { client: connect(watcher).await?, what, every };
+        let is_back = entry != Entry::First;
+        let mut poller = Self { client: connect(watcher).await?, what, every, is_back };
         if entry == Entry::First {
             poller.poll(watcher).await?;
         }
@@ -47,8 +50,9 @@ impl Poller {
                 self.poll(watcher).await?;
             }
         };
-        let turn = every.mul_f64(watcher.number as f64 / course.ledger.borrow().watchers() as f64);
-        let late = began.elapsed().saturating_sub(turn);
+        let watchers = course.ledger.borrow().watchers() as f64;
+        let turn = every.mul_f64((watcher.number as f64 + 0.5) / watchers);
+        let late = if self.is_back { began.elapsed().saturating_sub(turn) } else { Duration::ZERO };
         let turns = late.as_nanos().div_ceil(every.as_nanos()) as u32;
         let mut ticks = interval_at(Instant::from_std(began + turn + every * turns), every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);

@@ -29,7 +29,8 @@ pub(super) struct Push {
 }
 
 impl Push {
-    /// Subscribes over MQTT. A watcher with fallback has a session.
+    /// Subscribes over MQTT. The fallback of `QoS` 1 is a session. That of `QoS` 0 is to take all retained messages again: a
+    /// session does not know that what was under way at the cut never came, because nobody acknowledges it.
     pub(super) async fn mqtt(
         watcher: &Watcher,
         version: Version,
@@ -37,16 +38,17 @@ impl Push {
         aliases: bool,
         entry: Entry,
     ) -> Result<Self> {
-        let has_session = watcher.kind == Kind::WithFallback;
+        let has_session = watcher.kind == Kind::WithFallback && service == Service::One;
+        let resumes = entry == Entry::Resume && has_session;
         let five = (version == Version::V5).then(|| Five {
             session_expiry_s: if has_session { SESSION_EXPIRY_S } else { 0 },
             aliases: if aliases { ALIASES } else { 0 },
             is_live_only: entry == Entry::Again,
             since: None,
         });
-        let filters = if entry == Entry::Resume { Vec::new() } else { vec![watcher.course.filter()] };
+        let filters = if resumes { Vec::new() } else { vec![watcher.course.filter()] };
         let push = Self::subscribe(watcher, !has_session, filters, service, five).await?;
-        ensure!(entry != Entry::Resume || push.client.has_session, "the server does not know the session");
+        ensure!(!resumes || push.client.has_session, "the server does not know the session");
         Ok(push)
     }
 

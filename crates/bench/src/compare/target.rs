@@ -1,20 +1,22 @@
 //! The server that is measured: one that was started for it, or one that runs already.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::hash::{BuildHasher as _, RandomState};
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::copies::Kind;
 use super::course::{Course, Spot};
 use super::options::Settings;
-use super::writer::Writer;
+use super::ways::{Version, Way};
+use super::writer::{Writer, greeting};
 use crate::cpu::Sample;
 use crate::load::answer::ask;
 use crate::load::client::{Client, Greeting};
 use crate::load::run::Run;
 use crate::servers::{Places, Server};
-use crate::wire::HERE;
+use crate::wire::{self, Five, HERE, Service};
 
 /// Where servers come from, and what is left on one that is not ours.
 pub(super) struct Targets {
@@ -22,8 +24,10 @@ pub(super) struct Targets {
     remote: Option<Spot>,
     /// First level of everything that is written.
     prefix: String,
-    /// Collections so far, each with its number of resources.
-    made: RefCell<Vec<Rc<Course>>>,
+    /// Servers given out so far.
+    count: Cell<usize>,
+    /// What was written on a server that is not ours, and followed how.
+    left: RefCell<Vec<(Rc<Course>, Option<Way>)>>,
     resources: usize,
 }
 
@@ -66,15 +70,22 @@ impl Targets {
             places: Places { dovetail: settings.dovetail.clone(), dir: settings.dir.clone() },
             remote,
             prefix: format!("bench-{random:08x}"),
-            made: RefCell::default(),
+            count: Cell::new(0),
+            left: RefCell::default(),
             resources: settings.resources,
         }
+    }
+
+    /// What everything that is written is below.
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The server for the next measurement, with nothing in the collection. Names have the same length each time, because
     /// they are part of what is moved.
     pub(super) fn next(&self) -> Result<Target> {
-        let collection = format!("{}/{:03}", self.prefix, self.made.borrow().len());
+        let collection = format!("{}/{:03}", self.prefix, self.count.get());
+        self.count.set(self.count.get() + 1);
         if let Some(spot) = &self.remote {
             return Ok(Target { server: None, spot: spot.clone(), collection });
         }
@@ -83,19 +94,22 @@ impl Targets {
         Ok(Target { server: Some(server), spot, collection })
     }
 
-    /// Resources are about to be made there.
-    pub(super) fn makes(&self, course: &Rc<Course>) {
-        self.made.borrow_mut().push(Rc::clone(course));
+    /// Resources are about to be made there, and followed.
+    pub(super) fn makes(&self, course: &Rc<Course>, way: Option<Way>) {
+        if self.remote.is_some() {
+            self.left.borrow_mut().push((Rc::clone(course), way));
+        }
     }
 
-    /// Deletes what was written on a server that is not ours.
+    /// Deletes what was written on a server that is not ours, and ends the sessions there.
     pub(super) async fn clean(&self) -> Result<()> {
-        let made = self.made.take();
-        let (Some(spot), false) = (&self.remote, made.is_empty()) else {
+        let left = self.left.take();
+        let (Some(spot), false) = (&self.remote, left.is_empty()) else {
             return Ok(());
         };
         let mut writer = Writer::connect(spot, format!("{}-cleaner", self.prefix), &Run::new()).await?;
-        for course in made {
+        for (course, way) in left {
+            end_sessions(&course, way).await?;
             writer.delete((0..self.resources).map(|resource| course.topic(resource))).await?;
         }
         Ok(())
@@ -145,6 +159,25 @@ pub(super) fn cpu_us(from: Option<Spent>, to: Option<Spent>) -> Option<f64> {
         (Spent::Seconds(from), Spent::Seconds(to)) => Some((to - from) * 1e6),
         _ => None,
     }
+}
+
+/// Takes away the sessions that were made for this way.
+async fn end_sessions(course: &Course, way: Option<Way>) -> Result<()> {
+    let Some(Way::Mqtt { version, service: Service::One, .. }) = way else {
+        return Ok(());
+    };
+    let durable: Vec<usize> = {
+        let ledger = course.ledger.borrow();
+        (0..ledger.watchers()).filter(|&n| ledger.kind(n) == Kind::WithFallback).collect()
+    };
+    for watcher in durable {
+        let five = (version == Version::V5).then(Five::default);
+        let id = course.client_id(&watcher.to_string());
+        let greeting = greeting(&course.spot, id, true, five);
+        let client = Client::connect(course.spot.addr, &greeting).await.context("ending a session")?;
+        client.write(wire::DISCONNECT).await?;
+    }
+    Ok(())
 }
 
 /// What the server has to be able to do before anything is measured: answer.

@@ -137,9 +137,13 @@ impl Way {
         }
     }
 
-    /// Whether it asks for state each time, so that coming back needs nothing else.
+    /// Whether it gets the state whenever it comes back, so that there is nothing else to do.
     pub(super) fn always_falls_back(self) -> bool {
-        matches!(self, Self::Poll { .. } | Self::LongPoll)
+        match self {
+            Self::Poll { .. } | Self::LongPoll => true,
+            Self::Mqtt { version, service, .. } => version == Version::V311 && service == Service::Zero,
+            _ => false,
+        }
     }
 
     /// What an interrupted watcher does when it comes back, with its fallback or without.
@@ -147,11 +151,12 @@ impl Way {
         match (self, with_fallback) {
             (Self::Poll { .. }, _) => "polls again",
             (Self::LongPoll, _) => "asks for what came after its revision",
-            (Self::Mqtt { .. }, true) => "comes back to its session",
-            (Self::Mqtt { version: Version::V5, .. }, false) => "subscribes again, without retained messages",
-            (Self::Mqtt { version: Version::V311, .. }, false) => {
+            (Self::Mqtt { service: Service::Zero, .. }, true)
+            | (Self::Mqtt { version: Version::V311, .. }, false) => {
                 "subscribes again, and gets all retained messages"
             }
+            (Self::Mqtt { .. }, true) => "comes back to its session",
+            (Self::Mqtt { version: Version::V5, .. }, false) => "subscribes again, without retained messages",
             (Self::Web(Door::Sse), true) => "reconnects with Last-Event-ID",
             (Self::Web(Door::Sse), false) => "opens the stream again, and gets the whole state",
             (Self::Web(_), true) => "watches again from its revision",

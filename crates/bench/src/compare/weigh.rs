@@ -22,15 +22,15 @@ pub(super) fn way(way: Way, plan: &Plan, measured: &Measured, writing_us: Option
         family: way.family(),
         poll_every_ms: way.every().map(|every| every.as_millis() as u64),
         updates: updates as u64,
-        latency: distribution(measured.ledger.latencies_ns()),
-        staleness_ms: measured.ledger.staleness_ns(measured.end_ns) / 1e6,
+        latency: distribution(measured.course.ledger.borrow().latencies_ns()),
+        staleness_ms: measured.course.ledger.borrow().staleness_ns(measured.end_ns) / 1e6,
         bytes_per_update: per_update(steady.sent + steady.received),
         sent_bytes_per_update: per_update(steady.sent),
         requests_per_second: steady.requests as f64 / steady.watchers as f64 / measured.seconds,
         cpu_us_per_update: cpu_us.map(|us| us / updates / watchers),
         memory_per_watcher: measured.growth.map(|bytes| bytes.max(0.0) / watchers),
         generator_share: measured.generator_share,
-        poll: way.every().map(|_| poll_cost(&measured.polls, cpu_us)),
+        poll: way.every().map(|_| poll_cost(&measured.course.polls.borrow(), cpu_us)),
         without_fallback: recovery(way, measured, Kind::WithoutFallback),
         with_fallback: recovery(way, measured, Kind::WithFallback),
     }
@@ -45,7 +45,7 @@ pub(super) fn rate(way: Way, plan: &Plan, measured: &Measured, writing_us: Optio
         updates_per_second: plan.shape.rate,
         bytes_per_second: (steady.sent + steady.received) as f64 / steady.watchers as f64 / measured.seconds,
         cpu_us_per_second: cpu_us.map(|us| us / plan.shape.watchers as f64 / measured.seconds),
-        staleness_ms: measured.ledger.staleness_ns(measured.end_ns) / 1e6,
+        staleness_ms: measured.course.ledger.borrow().staleness_ns(measured.end_ns) / 1e6,
     }
 }
 
@@ -73,7 +73,7 @@ fn poll_cost(polls: &Polls, cpu_us: Option<f64>) -> PollCost {
 }
 
 fn recovery(way: Way, measured: &Measured, kind: Kind) -> Option<Recovery> {
-    let missed = measured.ledger.missed(kind);
+    let missed = measured.course.ledger.borrow().missed(kind);
     if missed.watchers == 0 {
         return None;
     }

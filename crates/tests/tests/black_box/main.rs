@@ -5,6 +5,7 @@
 mod abuse;
 mod churn;
 mod clients;
+mod compare;
 mod cuts;
 mod disk;
 mod docs;
