@@ -29,7 +29,8 @@ Exit codes: 0 measured, 1 a way lost something although it used its fallback, 2 
 /// One writer updates resources at a steady rate. Watchers follow all of them, each way in its turn: by polling, plain, with `ETag` or
 /// `?since=`; by long-polling; over MQTT, WebSocket, event streams and SignalR; and combined, with REST for the state and for what
 /// was missed, and MQTT for updates. Some watchers are cut off for a while. Half of these come back as a simple client does, the
-/// others with the fallback that the way has.
+/// others with the fallback that the way has. They try again the moment that the network is back; how long your client waits before
+/// it tries comes on top.
 ///
 /// Each way gets a fresh server of its own, so that CPU and memory are that way's alone. With --server a running one is
 /// measured; writes go below a new prefix `bench-…/`, and are deleted at the end.
@@ -91,6 +92,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
+
+/// Copies that are kept account of at most: ten thousand watchers of a thousand resources.
+const COPIES: usize = 10_000_000;
+
+/// Deliveries that are kept account of at most.
+const DELIVERIES: f64 = 100_000_000.0;
 
 /// What it means.
 #[derive(Debug, Clone)]
@@ -198,6 +205,16 @@ impl Options {
                 wrong.push(format!("--poll-every {} is not from 10ms to 30s", short(*every)));
             }
         }
+        let copies = self.resources.saturating_mul(self.watchers);
+        if copies > COPIES {
+            wrong.push(format!("--resources times --watchers is {copies}, more than {COPIES} copies"));
+        }
+        let deliveries = self.rate * self.seconds * self.watchers as f64;
+        if deliveries > DELIVERIES {
+            wrong.push(format!(
+                "--rate times --seconds times --watchers is more than {DELIVERIES} deliveries"
+            ));
+        }
         if self.interrupted > 0 && self.outage.as_secs_f64() > self.seconds / 2.0 {
             let mut line = format!("--outage {} is more than half of ", short(self.outage));
             let _ = write!(line, "--seconds {}: the cut would not be over in time", self.seconds);
@@ -295,6 +312,8 @@ mod tests {
             ("--rate 0 --watchers 0 --payload 9", &["--rate 0", "--watchers 0", "--payload 9"][..]),
             ("--resources 99999 --interrupted 101", &["--resources", "--interrupted"]),
             ("--outage 3s --only nonsense", &["--outage 3s", "half", "nonsense", "poll-plain-1s"]),
+            ("--resources 10000 --watchers 10000", &["copies"]),
+            ("--rate 10000 --watchers 1000 --seconds 600", &["deliveries"]),
             ("--rate NaN --seconds 0", &["--rate NaN", "--seconds 0"]),
             ("--poll-every 5ms", &["--poll-every 5ms"]),
             ("--outage 3", &["100ms"]),

@@ -52,3 +52,31 @@ impl Alarm {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::load::local_runtime;
+
+    #[test]
+    fn it_never_rings_early_also_when_it_was_set_before() {
+        local_runtime().unwrap().block_on(async {
+            let alarm = Alarm::new().unwrap();
+            alarm.until(Instant::now()).await.unwrap();
+            for ms in [1, 3] {
+                let when = Instant::now() + Duration::from_millis(ms);
+                // Asked, given up, and asked for another time.
+                tokio::select! {
+                    biased;
+                    rung = alarm.until(Instant::now() + Duration::from_micros(100)) => rung.unwrap(),
+                    () = tokio::task::yield_now() => {}
+                }
+                alarm.until(when).await.unwrap();
+                assert!(Instant::now() >= when);
+            }
+        });
+    }
+}
