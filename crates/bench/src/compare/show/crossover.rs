@@ -9,9 +9,9 @@
 //! taken, and what is said against polling holds for both.
 //!
 //! Which bytes an answer has is measured: [`crate::compare::figures::PollCost`]. An answer to `?since=` grows with the number of
-//! resources that have changed; the others are whole and do not. What each resource adds, and the CPU of a poll, are measured for
-//! each interval; between two of them they are drawn straight over the logarithm of the interval, and outside of them they are
-//! those of the nearest.
+//! resources that have changed; the others are whole and do not. What each resource adds is measured for each interval; between
+//! two of them it is drawn straight over the logarithm of the interval, and outside of them it is that of the nearest. CPU is drawn
+//! straight over logarithms from one interval to the next, and outside of them a poll takes what it takes at the nearest.
 
 use super::super::figures::{Comparison, Family, PollCost, RateFigures, WayFigures};
 
@@ -266,7 +266,7 @@ pub(crate) struct Model {
     idle_bytes: f64,
     /// What news adds.
     news: News,
-    /// Logarithms of intervals, rising, and CPU of a poll there.
+    /// Logarithms of intervals, rising, and of the CPU each second there.
     cpu: Vec<(f64, f64)>,
 }
 
@@ -311,9 +311,11 @@ impl Model {
             // An answer that is whole is as long without news.
             (_, idle, whole) => (idle.or(whole)?, News::Whole(0.0)),
         };
-        let mut cpu: Vec<(f64, f64)> =
-            costs.iter().filter_map(|(every, poll)| Some((every.ln(), poll.cpu_us?.max(0.0)))).collect();
-        cpu.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let cpu = kind.ways.iter().filter_map(|polling| {
+            let cost = cpu_per_second(comparison, polling.way).filter(|cost| *cost > 0.0)?;
+            Some((polling.every.ln(), cost.ln()))
+        });
+        let cpu = cpu.collect();
         Some(Self { rate, resources, idle_bytes, news, cpu })
     }
 
@@ -330,7 +332,10 @@ impl Model {
 
     /// Server CPU each second of such a watcher, in microseconds, where it can be seen.
     pub(crate) fn cpu_per_second(&self, every: f64) -> Option<f64> {
-        Some(interpolate(&self.cpu, every.ln())? / every)
+        let (first, last) = (self.cpu.first()?.0, self.cpu.last()?.0);
+        let nearest = every.ln().clamp(first, last);
+        // A poll costs what it costs at the nearest interval: twice as many, twice the cost.
+        Some((interpolate(&self.cpu, nearest)? - (every.ln() - nearest)).exp())
     }
 
     /// From which interval on it moves no more bytes than so many a second.
