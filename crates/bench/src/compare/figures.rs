@@ -103,7 +103,9 @@ pub(crate) struct WayFigures {
     /// Requests each second of each watcher that was not interrupted: HTTP requests, or what a protocol has like them
     /// (acknowledgements are none).
     pub(crate) requests_per_second: f64,
-    /// Server CPU by updates and watchers in microseconds, less that of writing. None where the server's CPU cannot be seen.
+    /// Server CPU by updates and watchers in microseconds, less that of writing. None where the server's CPU cannot be seen. A
+    /// server that watchers keep awake writes at less cost than one that sleeps between two writes, so a way that asks all the
+    /// time seems cheaper than it is: by less than [`Comparison::writing_cpu_us`] by the number of watchers.
     pub(crate) cpu_us_per_update: Option<f64>,
     /// Growth of the server's resident memory by the number of watchers, in bytes. None where it cannot be seen.
     pub(crate) memory_per_watcher: Option<f64>,

@@ -82,8 +82,11 @@ pub(super) async fn measure(targets: &Targets, plan: &Plan, way: Option<Way>) ->
     targets.makes(&course, way);
     writer.make(&course, plan.shape.resources).await?;
 
+    if let Some(way) = way {
+        warm_up(&target, plan, way).await?;
+    }
     let before = target.resident().await?;
-    let mut cast = Cast { course: Rc::clone(&course), tasks: JoinSet::new(), accounts: Vec::new() };
+    let mut cast = Cast::new(&course);
     if let Some(way) = way {
         cast.enter(way, &schedule).await?;
     }
@@ -94,7 +97,22 @@ pub(super) async fn measure(targets: &Targets, plan: &Plan, way: Option<Way>) ->
     Ok(measured)
 }
 
+/// Lets a few watchers come and go, so that what the server sets up once is not counted as the memory of watchers.
+async fn warm_up(target: &Target, plan: &Plan, way: Way) -> Result<()> {
+    let schedule = Schedule { updates: Vec::new(), cuts: vec![None; DOORWAY] };
+    let ledger = Ledger::new(plan.shape.resources, &schedule, false);
+    let course = Course::new(target.spot.clone(), target.collection.clone(), plan.payload, ledger);
+    let mut cast = Cast::new(&course);
+    cast.enter(way, &schedule).await?;
+    cast.tasks.shutdown().await;
+    Ok(())
+}
+
 impl Cast {
+    fn new(course: &Rc<Course>) -> Self {
+        Self { course: Rc::clone(course), tasks: JoinSet::new(), accounts: Vec::new() }
+    }
+
     /// Lets the watchers come, and waits until each has the state.
     async fn enter(&mut self, way: Way, schedule: &Schedule) -> Result<()> {
         let doorway = Rc::new(Semaphore::new(DOORWAY));
