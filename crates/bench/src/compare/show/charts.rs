@@ -333,7 +333,7 @@ impl Cost {
 fn cheaper(crossover: Option<Crossover>) -> String {
     match crossover {
         None => String::new(),
-        Some(Crossover::From(every)) => format!(": less from {} on", number::time(every * 1e3)),
+        Some(Crossover::From(every)) => format!(": less from {}", number::time(every * 1e3)),
         Some(Crossover::Always) => String::from(": less at any interval"),
         Some(Crossover::Never) => String::from(": more up to a day"),
     }
