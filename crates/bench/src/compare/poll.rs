@@ -7,7 +7,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::watcher::{Entry, Watcher};
 use super::ways::Poll;
-use crate::load::answer::{Answer, ask};
+use crate::http::Answer;
 use crate::load::client::{Client, Greeting};
 use crate::load::door::Mark;
 use crate::wire;
@@ -134,7 +134,7 @@ fn get(watcher: &Watcher, query: &str, condition: &str) -> Vec<u8> {
 async fn request_once(client: &mut Client, watcher: &Watcher, request: &[u8]) -> Result<Answer> {
     let requests = &watcher.account.requests;
     requests.set(requests.get() + 1);
-    let answer = ask(client, &watcher.course.run, request).await?;
+    let answer = client.ask(&watcher.course.run, request).await?;
     ensure!(
         matches!(answer.status, 200 | 304),
         "GET was answered {}: {}",

@@ -12,7 +12,6 @@ use super::options::Settings;
 use super::ways::{Version, Way};
 use super::writer::{Writer, greeting};
 use crate::cpu::Sample;
-use crate::load::answer::ask;
 use crate::load::client::{Client, Greeting};
 use crate::load::run::Run;
 use crate::servers::{Places, Server};
@@ -136,7 +135,7 @@ impl Target {
     async fn own_words(&self) -> Result<OwnWords> {
         let mut client = Client::connect(self.spot.addr, &Greeting::None).await?;
         let request = format!("GET /-/metrics HTTP/1.1\r\n{}\r\n", self.spot.fields);
-        let answer = ask(&mut client, &Run::new(), request.as_bytes()).await?;
+        let answer = client.ask(&Run::new(), request.as_bytes()).await?;
         ensure!(answer.status == 200, "/-/metrics was answered {}", answer.status);
         Ok(OwnWords::of(&String::from_utf8_lossy(&answer.body)))
     }
@@ -184,7 +183,7 @@ async fn end_sessions(course: &Course, way: Option<Way>) -> Result<()> {
 pub(super) async fn greet(spot: &Spot) -> Result<()> {
     let mut client = Client::connect(spot.addr, &Greeting::None).await?;
     let request = format!("GET /-/ready HTTP/1.1\r\n{}\r\n", spot.fields);
-    let answer = ask(&mut client, &Run::new(), request.as_bytes()).await.context("GET /-/ready")?;
+    let answer = client.ask(&Run::new(), request.as_bytes()).await.context("GET /-/ready")?;
     ensure!(answer.status == 200, "the server is not ready: {}", String::from_utf8_lossy(&answer.body));
     Ok(())
 }

@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::run::Run;
 use super::{PATIENCE, read_some, write_all};
+use crate::http::Answer;
 use crate::wire::{self, Five, Service};
 
 /// Filters of one SUBSCRIBE packet at most.
@@ -196,6 +197,16 @@ impl Client {
             self.partial.extend_from_slice(&scratch[used..end]);
             return Ok(());
         }
+    }
+
+    /// Sends an HTTP request, and waits for its whole answer.
+    pub(crate) async fn ask(&mut self, run: &Run, request: &[u8]) -> Result<Answer> {
+        self.write(request).await?;
+        let mut answer = Answer::default();
+        while !answer.is_whole() {
+            self.read(run, |bytes| answer.take(bytes)).await?;
+        }
+        Ok(answer)
     }
 
     /// Waits for bytes and hands each MQTT packet that is whole to `take`.

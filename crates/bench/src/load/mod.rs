@@ -3,7 +3,6 @@
 //! the run.
 
 pub(crate) mod alarm;
-pub(crate) mod answer;
 pub(crate) mod catch_up;
 pub(crate) mod client;
 pub(crate) mod crowd;
