@@ -71,7 +71,7 @@ Exit codes: 0 all targets met, 1 one is missed by more than the repeats differ, 
 /// program that moves the same bytes with nothing in between, or to a peer, both measured in the same repeat. CPU is the
 /// server's alone, in nanoseconds from the scheduler. Medians of the repeats are shown, ± half the distance of the extremes.
 ///
-/// Peers (nginx, mosquitto, redis-server) are measured when they are installed and left out otherwise.
+/// Peers (nginx, mosquitto, redis-server, etcd, nats-server) are measured when they are installed and left out otherwise.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct ServePath {
@@ -85,7 +85,7 @@ struct ServePath {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     repeats: u16,
     /// Seconds of one measurement; a quarter is added to warm up.
-    #[arg(long, default_value_t = 3.0)]
+    #[arg(long, default_value_t = 2.0)]
     seconds: f64,
     /// Print samples and verdicts as JSON in place of the table.
     #[arg(long)]
@@ -177,7 +177,7 @@ fn serve_path(run: &ServePath) -> Result<ExitCode> {
     let progress = Progress::new(scenarios.iter().map(|&scenario| repeats(scenario)).sum());
     let mut rows = Rows::default();
     for scenario in scenarios {
-        rows.next_scenario();
+        rows.next_scenario(&scenario.name());
         for _ in 0..repeats(*scenario) {
             scenario.run(&context, &mut rows, &progress)?;
             progress.done();
@@ -185,9 +185,13 @@ fn serve_path(run: &ServePath) -> Result<ExitCode> {
     }
     progress.finish();
     if run.json {
-        print_lines(&[serde_json::to_string_pretty(&rows)?])?;
+        print_lines(&[rows.json()?])?;
+        rows.summary().iter().for_each(|line| note(line));
     } else {
-        print_lines(&rows.table())?;
+        let (mut lines, summary) = (rows.table(), rows.summary());
+        lines.push(String::new());
+        lines.extend(summary);
+        print_lines(&lines)?;
     }
     Ok(if rows.any_missed() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }

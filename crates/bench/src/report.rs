@@ -39,6 +39,7 @@ pub(crate) enum Verdict {
 /// One figure, with a sample a repeat.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Row {
+    scenario: String,
     name: String,
     unit: &'static str,
     target: Target,
@@ -69,10 +70,9 @@ impl Row {
 
     /// What is held against the target: value or ratio, its spread, the limit, and whether more is better.
     fn measured(&self) -> Option<(f64, f64, f64, bool)> {
-        let of_values = |limit, more| {
-            (median(self.values.iter().copied()), spread(self.values.iter().copied()), limit, more)
-        };
-        let of_ratios = |limit, more| (median(self.ratios()), spread(self.ratios()), limit, more);
+        let values = self.values.iter().copied();
+        let of_values = |limit, more| (median(values.clone()), noise(values.clone()), limit, more);
+        let of_ratios = |limit, more| (median(self.ratios()), noise(self.ratios()), limit, more);
         let measured = match self.target {
             Target::RatioAtMost(limit) => of_ratios(limit, false),
             Target::RatioAtLeast(limit) => of_ratios(limit, true),
@@ -100,6 +100,17 @@ impl Row {
         }
     }
 
+    /// The target in words.
+    fn wanted(&self) -> String {
+        match self.target {
+            Target::RatioAtMost(limit) => format!("ratio ≤ {limit}"),
+            Target::RatioAtLeast(limit) => format!("ratio ≥ {limit}"),
+            Target::AtMost(limit) => format!("≤ {limit} {}", self.unit),
+            Target::AtLeast(limit) => format!("≥ {limit} {}", self.unit),
+            Target::None => String::new(),
+        }
+    }
+
     fn line(&self) -> String {
         let shown = |values: &[f64]| match values {
             [] => String::from("-"),
@@ -119,13 +130,7 @@ impl Row {
         } else {
             String::new()
         };
-        let target = match self.target {
-            Target::RatioAtMost(limit) => format!("ratio ≤ {limit}"),
-            Target::RatioAtLeast(limit) => format!("ratio ≥ {limit}"),
-            Target::AtMost(limit) => format!("≤ {limit} {}", self.unit),
-            Target::AtLeast(limit) => format!("≥ {limit} {}", self.unit),
-            Target::None => String::new(),
-        };
+        let target = self.wanted();
         let verdict = match self.verdict() {
             Verdict::Met => "met",
             Verdict::WithinNoise => "missed, within noise",
@@ -152,26 +157,117 @@ fn digits(value: f64) -> String {
 }
 
 /// All figures of a run, in the order in which they first came.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct Rows {
-    rows: Vec<Row>,
+    all: Vec<Row>,
+    scenario: String,
     /// Where the rows of the scenario at hand begin: names repeat from one scenario to the next.
-    #[serde(skip)]
     from: usize,
+}
+
+/// How many targets came out how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(crate) struct Tally {
+    met: usize,
+    within_noise: usize,
+    missed: usize,
+    /// There was nothing to hold against them: a peer is not installed.
+    left_out: usize,
+}
+
+/// Everything for a program: samples, what they come to, and where they were taken.
+#[derive(Serialize)]
+struct Document<'a> {
+    version: &'static str,
+    cores: usize,
+    /// As `/proc/loadavg` says it at the end.
+    load_average: String,
+    targets: Tally,
+    rows: Vec<Judged<'a>>,
+}
+
+#[derive(Serialize)]
+struct Judged<'a> {
+    #[serde(flatten)]
+    row: &'a Row,
+    median: f64,
+    spread: f64,
+    ratio: Option<f64>,
+    verdict: Verdict,
 }
 
 impl Rows {
     /// The next scenario begins.
-    pub(crate) fn next_scenario(&mut self) {
-        self.from = self.rows.len();
+    pub(crate) fn next_scenario(&mut self, name: &str) {
+        name.clone_into(&mut self.scenario);
+        self.from = self.all.len();
+    }
+
+    /// Everything as JSON.
+    pub(crate) fn json(&self) -> Result<String> {
+        let judged = |row| {
+            let Row { values, .. }: &Row = row;
+            Judged {
+                row,
+                median: median(values.iter().copied()),
+                spread: spread(values.iter().copied()),
+                ratio: row.ratios().next().map(|_| median(row.ratios())),
+                verdict: row.verdict(),
+            }
+        };
+        let document = Document {
+            version: env!("CARGO_PKG_VERSION"),
+            cores: std::thread::available_parallelism().map_or(0, usize::from),
+            load_average: std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned(),
+            targets: self.tally(),
+            rows: self.all.iter().map(judged).collect(),
+        };
+        Ok(serde_json::to_string_pretty(&document)?)
+    }
+
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for row in self.all.iter().filter(|row| row.target != Target::None) {
+            *match row.verdict() {
+                Verdict::Met => &mut tally.met,
+                Verdict::WithinNoise => &mut tally.within_noise,
+                Verdict::Missed => &mut tally.missed,
+                Verdict::None => &mut tally.left_out,
+            } += 1;
+        }
+        tally
+    }
+
+    /// How many targets were met, in a line, and a line for each that was not.
+    pub(crate) fn summary(&self) -> Vec<String> {
+        let Tally { met, within_noise, missed, left_out } = self.tally();
+        let all = met + within_noise + missed + left_out;
+        let mut lines = vec![format!(
+            "{all} targets: {met} met, {within_noise} missed within noise, {missed} missed, {left_out} not measured"
+        )];
+        for (verdict, word) in [(Verdict::Missed, "missed"), (Verdict::WithinNoise, "within noise")] {
+            let rows = self.all.iter().filter(|row| row.verdict() == verdict);
+            lines.extend(rows.map(|row| {
+                let measured = row.measured().map_or(0.0, |(value, ..)| value);
+                let name = row.name.trim();
+                format!(
+                    "{word}: {}, {name}: {} where {} is wanted",
+                    row.scenario,
+                    digits(measured),
+                    row.wanted()
+                )
+            }));
+        }
+        lines
     }
 
     /// The row of this name in the scenario at hand; a new one if there is none.
     pub(crate) fn row(&mut self, name: &str, unit: &'static str, target: Target) -> &mut Row {
-        let found = self.rows[self.from..].iter().position(|row| row.name == name);
-        let index = found.map_or(self.rows.len(), |index| index + self.from);
+        let found = self.all[self.from..].iter().position(|row| row.name == name);
+        let index = found.map_or(self.all.len(), |index| index + self.from);
         if found.is_none() {
-            self.rows.push(Row {
+            self.all.push(Row {
+                scenario: self.scenario.clone(),
                 name: name.to_owned(),
                 unit,
                 target,
@@ -181,7 +277,7 @@ impl Rows {
                 remark: String::new(),
             });
         }
-        &mut self.rows[index]
+        &mut self.all[index]
     }
 
     /// A Markdown table.
@@ -190,12 +286,12 @@ impl Rows {
             "| figure | dovetail | beside it | ratio | target | verdict | remark |",
             "|---|---|---|---|---|---|---|",
         ];
-        head.map(String::from).into_iter().chain(self.rows.iter().map(Row::line)).collect()
+        head.map(String::from).into_iter().chain(self.all.iter().map(Row::line)).collect()
     }
 
     /// Whether any target was missed by more than the noise.
     pub(crate) fn any_missed(&self) -> bool {
-        self.rows.iter().any(|row| row.verdict() == Verdict::Missed)
+        self.all.iter().any(|row| row.verdict() == Verdict::Missed)
     }
 }
 
@@ -260,6 +356,16 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
+/// By how much a median of so few samples may be beside the truth: half the distance of the extremes, and at least what
+/// repeats on a machine with a load of its own differ by anyway, since one sample shows no distance and two show little.
+fn noise(values: impl Iterator<Item = f64> + Clone) -> f64 {
+    let unseen = UNSEEN_NOISE / values.clone().count().max(1) as f64;
+    spread(values.clone()).max(median(values).abs() * unseen)
+}
+
+/// The share by which one sample may be beside the truth.
+const UNSEEN_NOISE: f64 = 0.15;
+
 /// Half the distance between the extremes.
 pub(crate) fn spread(values: impl Iterator<Item = f64>) -> f64 {
     let (low, high) = values
@@ -268,25 +374,66 @@ pub(crate) fn spread(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failed unwrap is the test failing")]
 mod tests {
     use super::*;
 
+    /// The verdict on these samples.
+    fn verdict(target: Target, values: &[f64]) -> Verdict {
+        let mut rows = Rows::default();
+        for value in values {
+            rows.row("a", "µs", target).value(*value).floor("f", 1.0);
+        }
+        rows.row("a", "µs", target).verdict()
+    }
+
     #[test]
     fn verdicts_know_the_noise() {
+        let table: [(Target, &[f64], Verdict); 10] = [
+            (Target::RatioAtMost(2.0), &[1.9], Verdict::Met),
+            // One sample says little, three that agree say more.
+            (Target::RatioAtMost(2.0), &[2.2], Verdict::WithinNoise),
+            (Target::RatioAtMost(2.0), &[2.5], Verdict::Missed),
+            (Target::RatioAtMost(2.0), &[2.2, 2.2], Verdict::Missed),
+            (Target::RatioAtMost(2.0), &[2.2, 2.2, 2.2], Verdict::Missed),
+            (Target::RatioAtMost(2.0), &[1.9, 2.2, 2.4], Verdict::WithinNoise),
+            (Target::AtLeast(10.0), &[8.0, 9.0, 10.5], Verdict::WithinNoise),
+            (Target::AtLeast(10.0), &[7.0, 7.5, 8.0], Verdict::Missed),
+            (Target::AtMost(1.0), &[0.9, 1.0, 1.1], Verdict::Met),
+            (Target::None, &[1.0], Verdict::None),
+        ];
+        for (target, values, expected) in table {
+            assert_eq!(verdict(target, values), expected, "{target:?} {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_summed_up() {
         let mut rows = Rows::default();
-        rows.row("a", "µs", Target::RatioAtMost(2.0)).floor("f", 1.0).value(1.9);
-        assert_eq!(rows.row("a", "µs", Target::None).verdict(), Verdict::Met);
-        rows.row("b", "/s", Target::AtLeast(10.0)).value(8.0).value(9.0).value(10.5);
-        assert_eq!(rows.row("b", "/s", Target::None).verdict(), Verdict::WithinNoise);
+        rows.next_scenario("first");
+        rows.row("a", "µs", Target::RatioAtMost(2.0)).value(1.9).floor("f", 1.0);
+        rows.row("  b", "/s", Target::AtLeast(10.0)).value(9.5);
+        rows.row("shown", "/s", Target::None).value(9.5);
         assert!(!rows.any_missed());
-        rows.next_scenario();
-        rows.row("a", "B", Target::AtMost(1.0)).value(1.1);
+        rows.next_scenario("second");
+        rows.row("a", "B", Target::AtMost(1.0)).value(2.0);
+        rows.row("no peer", "µs", Target::RatioAtMost(2.0)).value(1.9);
         assert!(rows.any_missed());
-        rows.row("c", "µs", Target::RatioAtMost(2.0)).value(1.9);
-        assert_eq!(rows.row("c", "µs", Target::None).verdict(), Verdict::None);
-        rows.row("d", "/s", Target::RatioAtLeast(1.3)).floor("f", 10.0).value(12.0);
-        assert_eq!(rows.row("d", "/s", Target::None).verdict(), Verdict::Missed);
         assert_eq!(rows.table().len(), 2 + 5);
+        assert_eq!(
+            rows.summary(),
+            [
+                "4 targets: 1 met, 1 missed within noise, 1 missed, 1 not measured",
+                "missed: second, a: 2.00 where ≤ 1 B is wanted",
+                "within noise: first, b: 9.50 where ≥ 10 /s is wanted",
+            ]
+        );
+        let json: serde_json::Value = serde_json::from_str(&rows.json().unwrap()).unwrap();
+        assert_eq!(json["targets"]["missed"], 1);
+        let row = &json["rows"][0];
+        assert_eq!((&row["scenario"], &row["verdict"]), (&"first".into(), &"met".into()));
+        assert_eq!((&row["ratio"], &row["values"][0]), (&1.9.into(), &1.9.into()));
+        assert!(json["rows"][3]["ratio"].is_null(), "there is nothing beside it");
     }
 
     #[test]

@@ -107,7 +107,7 @@ impl Places {
         let mut command = Command::new(&self.dovetail);
         command.arg("serve").arg("--data").arg(dir.path().join("data")).arg("--listen").arg(addr.to_string());
         let server = start(&mut command, addr, dir, "dovetail")?;
-        wait_ready(addr)?;
+        wait_until_well(addr, "/-/ready")?;
         Ok(server)
     }
 
@@ -166,6 +166,36 @@ impl Places {
             .args(["--auto-aof-rewrite-percentage", "0"]);
         start(&mut command, addr, dir, "redis-server").map(Some)
     }
+
+    /// etcd, a cluster of one, as it is by default: durable before it answers.
+    pub(crate) fn etcd(&self) -> Result<Option<Server>> {
+        let Some(binary) = installed("etcd") else {
+            return Ok(None);
+        };
+        let (dir, addr) = (self.fresh_dir()?, free_addr()?);
+        let (clients, peers) = (format!("http://{addr}"), format!("http://{}", free_addr()?));
+        let mut command = Command::new(binary);
+        command
+            .arg("--data-dir")
+            .arg(dir.path().join("data"))
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &format!("default={peers}"), "--log-level", "error"]);
+        let server = start(&mut command, addr, dir, "etcd")?;
+        wait_until_well(addr, "/health")?;
+        server.settle().map(Some)
+    }
+
+    /// NATS without `JetStream`: nothing is stored.
+    pub(crate) fn nats(&self) -> Result<Option<Server>> {
+        let Some(binary) = installed("nats-server") else {
+            return Ok(None);
+        };
+        let (dir, addr) = (self.fresh_dir()?, free_addr()?);
+        let mut command = Command::new(binary);
+        command.args(["--addr", "127.0.0.1", "--port", &addr.port().to_string()]);
+        start(&mut command, addr, dir, "nats-server").map(Some)
+    }
 }
 
 /// The path of a peer's program; says so when it is not there.
@@ -218,16 +248,16 @@ fn start(command: &mut Command, addr: SocketAddr, dir: TempDir, name: &str) -> R
     Ok(Server { running, dir })
 }
 
-/// Waits until Dovetail says that it is ready.
-fn wait_ready(addr: SocketAddr) -> Result<()> {
+/// Waits until a server says at `path` that it is ready.
+fn wait_until_well(addr: SocketAddr, path: &str) -> Result<()> {
     let started = Instant::now();
     loop {
-        let answer = crate::http::get(addr, "/-/ready")?;
+        let answer = crate::http::get(addr, path)?;
         if answer.status == 200 {
             return Ok(());
         }
         if started.elapsed() > PATIENCE {
-            bail!("dovetail is not ready: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
+            bail!("not ready: {} {}", answer.status, String::from_utf8_lossy(&answer.body));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

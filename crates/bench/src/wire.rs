@@ -1,5 +1,7 @@
 //! The few bytes of MQTT 3.1.1 and 5, HTTP/1.1 and RESP that the load generators need, encoded ahead of time where possible.
 
+use anyhow::{Context, Result, ensure};
+
 /// Quality of service, as it stands in SUBSCRIBE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -228,6 +230,50 @@ pub(crate) fn upgrade(path: &str, subprotocol: Option<&str>, fields: &str) -> Ve
     .into_bytes()
 }
 
+/// Appends a PUB of NATS.
+pub(crate) fn nats_publish(out: &mut Vec<u8>, subject: &str, payload: &[u8]) {
+    out.extend_from_slice(b"PUB ");
+    out.extend_from_slice(subject.as_bytes());
+    out.extend_from_slice(format!(" {}\r\n", payload.len()).as_bytes());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// What comes first in the bytes of a NATS server, and its length: a message, or something else; `None` while it is incomplete.
+///
+/// # Errors
+/// The server says that something is wrong.
+pub(crate) fn nats_message(bytes: &[u8]) -> Result<Option<(Option<Message<'_>>, usize)>> {
+    let Some(end) = find(bytes, b"\r\n") else { return Ok(None) };
+    let line = &bytes[..end];
+    ensure!(!line.starts_with(b"-ERR"), "NATS said {}", String::from_utf8_lossy(line));
+    let mut words = line.split(|&byte| byte == b' ');
+    if words.next() != Some(b"MSG") {
+        return Ok(Some((None, end + 2)));
+    }
+    let topic = words.next().unwrap_or_default();
+    let length = words.next_back().and_then(|length| std::str::from_utf8(length).ok()?.parse::<usize>().ok());
+    let length = length.with_context(|| format!("a line {}", String::from_utf8_lossy(line)))?;
+    let whole = end + 2 + length + 2;
+    let message = bytes.get(..whole).map(|bytes| Message {
+        topic,
+        answer: None,
+        is_retained: false,
+        payload: &bytes[end + 2..end + 2 + length],
+    });
+    Ok(message.map(|message| (Some(message), whole)))
+}
+
+/// Appends a command of Redis.
+pub(crate) fn redis(out: &mut Vec<u8>, words: &[&[u8]]) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
 /// The first MQTT packet of `bytes`, as a whole, or `None` while it is incomplete.
 pub(crate) fn first_packet(bytes: &[u8]) -> Option<&[u8]> {
     let mut length = 0_usize;
@@ -366,6 +412,27 @@ mod tests {
         for end in 4..bytes.len() {
             assert_eq!(first_frame(&bytes[4..end]), None, "{end}");
         }
+    }
+
+    #[test]
+    fn messages_of_nats_are_told_apart() {
+        let bytes = b"PING\r\nMSG bench/a 7 4\r\n\r\nxy\r\nMSG b 1 0\r\n\r\n";
+        assert_eq!(nats_message(bytes).unwrap(), Some((None, 6)));
+        let first = &bytes[6..];
+        let (message, length) = nats_message(first).unwrap().unwrap();
+        let message = message.unwrap();
+        assert_eq!((message.topic, message.payload, length), (&b"bench/a"[..], &b"\r\nxy"[..], 23));
+        for end in 0..length {
+            assert_eq!(nats_message(&first[..end]).unwrap(), None, "{end}");
+        }
+        let (message, length) = nats_message(&first[length..]).unwrap().unwrap();
+        assert_eq!((message.unwrap().payload, length), (&b""[..], 13));
+        for wrong in ["-ERR 'no'\r\n", "MSG a 1 x\r\n"] {
+            assert!(nats_message(wrong.as_bytes()).is_err(), "{wrong}");
+        }
+        let mut out = Vec::new();
+        nats_publish(&mut out, "a", b"xy");
+        assert_eq!(out, b"PUB a 2\r\nxy\r\n");
     }
 
     #[test]

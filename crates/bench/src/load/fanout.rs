@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use tokio::time::timeout;
 
-use super::client::{Client, Greeting};
+use super::client::Client;
 use super::run::{Figures, Run};
+use super::speech::Speech;
 use super::{PATIENCE, local_runtime};
-use crate::wire::{self, Message, Service, ack};
+use crate::wire::{self, Service, ack};
 
 const TOPIC: &str = "bench/fan";
 
@@ -33,6 +34,8 @@ pub(crate) enum Pace {
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
+    /// What is spoken.
+    pub(crate) speech: Speech,
     /// Subscribed connections.
     pub(crate) subscribers: usize,
     /// Bytes of payload; at least 16, for a sequence number and a time.
@@ -47,7 +50,7 @@ pub(crate) struct Plan {
     pub(crate) measure: Duration,
 }
 
-/// Runs `plan` against the MQTT server at `addr`, whose CPU is that of process `pid`. An operation is a delivery, and its
+/// Runs `plan` against the server at `addr`, whose CPU is that of process `pid`. An operation is a delivery, and its
 /// latency is that from publish to delivery; saturated, it is the queue's length.
 ///
 /// # Errors
@@ -58,11 +61,12 @@ pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Figures> {
 
 async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Figures> {
     let run = Run::new();
-    let greetings = (0..plan.subscribers)
-        .map(|n| Greeting::subscriber(format!("sub-{n}"), vec![TOPIC.to_owned()], plan.service));
-    run.connect_each(addr, greetings, |_, client| run.listen(listen(client, Rc::clone(&run), plan.payload)))
-        .await?;
-    let publisher = Client::connect(addr, &Greeting::publisher(String::from("pub"))).await?;
+    for n in 0..plan.subscribers {
+        let filters = vec![TOPIC.to_owned()];
+        let client = plan.speech.connect(addr, format!("sub-{n}"), filters, plan.service).await?;
+        run.listen(listen(client, Rc::clone(&run), plan));
+    }
+    let publisher = plan.speech.connect(addr, String::from("pub"), Vec::new(), plan.service).await?;
     let sent = Rc::new(Cell::new(0));
     run.work(publish(publisher, Rc::clone(&run), plan, Rc::clone(&sent)));
 
@@ -83,7 +87,7 @@ async fn publish(mut client: Client, run: Rc<Run>, plan: Plan, sent: Rc<Cell<u64
     let mut append = |bytes: &mut Vec<u8>| {
         payload[..8].copy_from_slice(&sent.get().to_be_bytes());
         payload[8..16].copy_from_slice(&run.now_ns().to_be_bytes());
-        wire::publish(bytes, TOPIC, &payload, (plan.service, packet_id(sent.get())), false);
+        plan.speech.publish(bytes, TOPIC, &payload, (plan.service, packet_id(sent.get())));
         sent.set(sent.get() + 1);
     };
     match plan.pace {
@@ -138,16 +142,16 @@ async fn read_acknowledgements(client: &mut Client, run: &Run) -> Result<u64> {
     Ok(count)
 }
 
-async fn listen(mut client: Client, run: Rc<Run>, payload: usize) -> Result<()> {
+async fn listen(mut client: Client, run: Rc<Run>, plan: Plan) -> Result<()> {
     let (mut expected, mut answers) = (0, Vec::new());
     loop {
         let (mut now, first) = (None, expected);
-        let taken = client.read_packets(&run, |packet| {
-            let Some(message) = Message::of(packet) else {
+        let taken = plan.speech.read(&mut client, &run, |packet, message| {
+            let Some(message) = message else {
                 bail!("an unexpected packet: {packet:02x?}");
             };
             let (Some(sequence), Some(sent_ns)) = (message.number(0), message.number(8)) else {
-                bail!("a message of {} bytes in place of {payload}", message.payload.len());
+                bail!("a message of {} bytes in place of {}", message.payload.len(), plan.payload);
             };
             ensure!(sequence == expected, "message {sequence} came in place of {expected}");
             expected += 1;

@@ -12,9 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::client::{Client, Greeting};
+use super::client::Client;
 use super::local_runtime;
 use super::run::{Figures, Run};
+use super::speech::Speech;
 use crate::wire::{self, Message, Service, ack};
 
 /// Bytes of payload that are looked at: lane, number of the message, time.
@@ -23,6 +24,8 @@ const HEAD_BYTES: usize = 24;
 /// What to run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    /// What is spoken.
+    pub(crate) speech: Speech,
     /// For each lane, the topics that it publishes to in turn.
     pub(crate) topics: Rc<Vec<Vec<String>>>,
     /// For each subscriber, its filters. Each topic is to match one filter of one subscriber.
@@ -63,7 +66,7 @@ struct Shared {
 /// A load whose clients are connected.
 pub(crate) struct Lanes(Rc<Shared>, Vec<Client>);
 
-/// Runs `plan` against the MQTT server at `addr`, whose CPU is that of process `pid`. An operation is a message that came
+/// Runs `plan` against the server at `addr`, whose CPU is that of process `pid`. An operation is a message that came
 /// and was acknowledged; latency is that from publish to delivery.
 pub(crate) fn run(addr: SocketAddr, pid: u32, plan: &Plan) -> Result<Figures> {
     run_and(addr, pid, plan, || Ok(())).map(|(figures, ())| figures)
@@ -88,15 +91,15 @@ impl Lanes {
         let run = Run::new();
         let lanes = plan.topics.iter().map(|_| Lane::default()).collect();
         let shared = Rc::new(Shared { run: Rc::clone(&run), plan: plan.clone(), lanes });
-        let greetings = plan
-            .filters
-            .iter()
-            .enumerate()
-            .map(|(n, filters)| Greeting::subscriber(format!("sub-{n}"), filters.clone(), plan.service));
-        run.connect_each(addr, greetings, |_, client| run.listen(listen(client, Rc::clone(&shared)))).await?;
+        for (n, filters) in plan.filters.iter().enumerate() {
+            let client = plan.speech.connect(addr, format!("sub-{n}"), filters.clone(), plan.service).await?;
+            run.listen(listen(client, Rc::clone(&shared)));
+        }
         let mut publishers = Vec::new();
-        let greetings = (0..plan.topics.len()).map(|n| Greeting::publisher(format!("pub-{n}")));
-        run.connect_each(addr, greetings, |_, client| publishers.push(client)).await?;
+        for n in 0..plan.topics.len() {
+            let publisher = plan.speech.connect(addr, format!("pub-{n}"), Vec::new(), plan.service);
+            publishers.push(publisher.await?);
+        }
         Ok(Self(shared, publishers))
     }
 
@@ -136,7 +139,7 @@ async fn publish(mut client: Client, number: usize, shared: Rc<Shared>) -> Resul
         payload[8..16].copy_from_slice(&(sequence as u64).to_be_bytes());
         payload[16..HEAD_BYTES].copy_from_slice(&run.now_ns().to_be_bytes());
         bytes.clear();
-        wire::publish(&mut bytes, topic, &payload, (plan.service, id), false);
+        plan.speech.publish(&mut bytes, topic, &payload, (plan.service, id));
         client.write(&bytes).await?;
         be_acknowledged(&mut client, run, plan.service, id).await.context("a publisher")?;
         while lane.came.get() <= sequence as u64 {
@@ -181,8 +184,8 @@ async fn listen(mut client: Client, shared: Rc<Shared>) -> Result<()> {
     let mut answers = Vec::new();
     loop {
         let mut now = None;
-        let taken = client.read_packets(run, |packet| {
-            let Some(message) = Message::of(packet) else {
+        let taken = shared.plan.speech.read(&mut client, run, |packet, message| {
+            let Some(message) = message else {
                 ensure!(packet[0] == ack::PUBREL, "an unexpected packet: {packet:02x?}");
                 let id = wire::acknowledged(packet).context("a short PUBREL")?;
                 wire::acknowledge(&mut answers, ack::PUBCOMP, id);

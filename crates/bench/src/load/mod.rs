@@ -13,6 +13,7 @@ pub(crate) mod lanes;
 pub(crate) mod publishers;
 pub(crate) mod retained;
 pub(crate) mod run;
+pub(crate) mod speech;
 pub(crate) mod watch;
 
 use std::time::Duration;

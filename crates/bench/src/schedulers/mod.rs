@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::child::Running;
 use crate::load::exchange::{self, Request};
 use crate::load::fanout::{self, Pace, Plan};
+use crate::load::speech::Speech;
 use crate::report::{Progress, median, print_lines, spread};
 use crate::wire::Service;
 
@@ -42,6 +43,7 @@ const WINDOW: u64 = 50;
 /// Runs all of it and prints tables of medians.
 pub(crate) fn run(repeats: usize, measure: Duration) -> Result<()> {
     let saturated = Plan {
+        speech: Speech::Mqtt,
         subscribers: 1000,
         payload: 100,
         service: Service::Zero,
@@ -99,7 +101,7 @@ fn hops(repeats: usize, measure: Duration, progress: &Progress, lines: &mut Vec<
                 let plan = exchange::Plan {
                     request: Request::Block { size: BLOCK },
                     connections,
-                    watched: false,
+                    watcher: exchange::Watcher::None,
                     warm_up: measure / 4,
                     measure,
                 };

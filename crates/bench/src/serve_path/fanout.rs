@@ -2,10 +2,11 @@
 
 use anyhow::Result;
 
-use super::{Context, latency, remark_syscalls};
+use super::{Context, beside, latency, remark_syscalls};
 use crate::child::Running;
 use crate::load::fanout::{self, Pace, Plan};
 use crate::load::run::Figures;
+use crate::load::speech::Speech;
 use crate::report::{Progress, Rows, Target};
 use crate::wire::Service;
 
@@ -48,6 +49,7 @@ pub(super) fn paced(context: &Context, rows: &mut Rows, progress: &Progress) -> 
 
 fn of_a_thousand(context: &Context, service: Service) -> Plan {
     Plan {
+        speech: Speech::Mqtt,
         subscribers: 1000,
         payload: PAYLOAD_BYTES,
         service,
@@ -75,17 +77,28 @@ impl Case {
         let figures = fanout::run(relay.addr, relay.pid(), Plan { service: Service::Zero, ..plan })?;
         rows.row(self.name, "µs", target).floor(self.floor, figures.cpu_ns / 1e3);
         drop(relay);
+        let mut mosquitto_cpu = None;
         if let Some(mosquitto) = context.places.mosquitto()? {
             progress.step(&format!("mosquitto, {}", self.name));
             let figures = fanout::run(mosquitto.addr(), mosquitto.pid(), plan)?;
-            rows.row("  mosquitto", "µs", Target::None).value(figures.cpu_ns / 1e3);
+            mosquitto_cpu = Some(figures.cpu_ns / 1e3);
             speed(rows, "  mosquitto", saturated, &figures);
+        }
+        let mut nats_cpu = None;
+        if plan.service == Service::Zero
+            && let Some(nats) = context.places.nats()?
+        {
+            progress.step(&format!("NATS, {}", self.name));
+            let figures = fanout::run(nats.addr(), nats.pid(), Plan { speech: Speech::Nats, ..plan })?;
+            nats_cpu = Some(figures.cpu_ns / 1e3);
+            speed(rows, "  NATS", saturated, &figures);
         }
         let server = context.places.dovetail()?;
         progress.step(&format!("dovetail, {}", self.name));
         let figures = fanout::run(server.addr(), server.pid(), plan)?;
         let row = rows.row(self.name, "µs", target).value(figures.cpu_ns / 1e3);
         remark_syscalls(row, &figures.syscalls);
+        beside(rows, [("  mosquitto: CPU", mosquitto_cpu), ("  NATS: CPU", nats_cpu)], &figures);
         speed(rows, "  its", saturated, &figures);
         Ok(())
     }

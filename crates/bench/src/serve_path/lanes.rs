@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
-use super::{Context, latency, remark_syscalls};
+use super::{Context, beside, latency, remark_syscalls};
 use crate::child::Running;
 use crate::load::lanes::{self, Plan};
 use crate::load::run::Figures;
+use crate::load::speech::Speech;
 use crate::report::{Progress, Rows, Target};
 use crate::wire::Service;
 
@@ -34,18 +35,18 @@ pub(super) fn pairs(context: &Context, service: Service, rows: &mut Rows, progre
     let topics = Rc::new(Plan::topics_of_pairs(PUBLISHERS));
     let per_second = Some(PER_SECOND);
     let plan = Plan { filters: Rc::clone(&topics), service, per_second, ..plan(context, topics) };
-    beside(context, name, target, &plan, rows, progress)
+    compare(context, name, target, &plan, rows, progress)
 }
 
 pub(super) fn fan_in(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
     let topic = vec![String::from("bench/in")];
     let filters = Rc::new(vec![topic.clone()]);
     let plan = Plan { filters, ..plan(context, Rc::new(vec![topic; PUBLISHERS])) };
-    beside(context, "fan-in 50 → 1: CPU per message", 0.9, &plan, rows, progress)
+    compare(context, "fan-in 50 → 1: CPU per message", 0.9, &plan, rows, progress)
 }
 
-/// Floor, mosquitto and Dovetail with one plan.
-fn beside(
+/// Floor, peers and Dovetail with one plan.
+fn compare(
     context: &Context,
     name: &str,
     target: f64,
@@ -56,18 +57,30 @@ fn beside(
     progress.step("floor, one write each");
     let target = Target::RatioAtMost(target);
     rows.row(name, "µs", target).floor("one write each", floor(plan)?.cpu_ns / 1e3);
+    let mut mosquitto_cpu = None;
     if let Some(mosquitto) = context.places.mosquitto()? {
         progress.step(&format!("mosquitto, {name}"));
         let figures = lanes::run(mosquitto.addr(), mosquitto.pid(), plan)?;
-        rows.row("  mosquitto", "µs", Target::None).value(figures.cpu_ns / 1e3);
+        mosquitto_cpu = Some(figures.cpu_ns / 1e3);
         rows.row("  mosquitto messages", "/s", Target::None).value(figures.per_second);
         latency(rows, "  mosquitto", &figures);
+    }
+    let mut nats_cpu = None;
+    if plan.service == Service::Zero
+        && let Some(nats) = context.places.nats()?
+    {
+        progress.step(&format!("NATS, {name}"));
+        let figures = lanes::run(nats.addr(), nats.pid(), &Plan { speech: Speech::Nats, ..plan.clone() })?;
+        nats_cpu = Some(figures.cpu_ns / 1e3);
+        rows.row("  NATS messages", "/s", Target::None).value(figures.per_second);
+        latency(rows, "  NATS", &figures);
     }
     let server = context.places.dovetail()?;
     progress.step(&format!("dovetail, {name}"));
     let figures = lanes::run(server.addr(), server.pid(), plan)?;
     let row = rows.row(name, "µs", target).value(figures.cpu_ns / 1e3);
     remark_syscalls(row, &figures.syscalls);
+    beside(rows, [("  mosquitto: CPU", mosquitto_cpu), ("  NATS: CPU", nats_cpu)], &figures);
     rows.row("  its messages", "/s", Target::None).value(figures.per_second);
     latency(rows, "  its", &figures);
     Ok(())
@@ -120,6 +133,7 @@ fn floor(plan: &Plan) -> Result<Figures> {
 
 fn plan(context: &Context, topics: Rc<Vec<Vec<String>>>) -> Plan {
     Plan {
+        speech: Speech::Mqtt,
         topics,
         filters: Rc::default(),
         payload: PAYLOAD_BYTES,

@@ -8,6 +8,7 @@ mod lanes;
 mod requests;
 mod retained;
 mod scale;
+mod write_push;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -27,6 +28,8 @@ pub(crate) enum Scenario {
     PutAlone,
     /// Durable PUTs on 256 connections and one MQTT subscriber: CPU beside nginx's per GET.
     PutMany,
+    /// From a durable write to its push, one writer and 256.
+    WritePush,
     /// Retained `QoS` 1 publishes, 64 clients with 16 in flight.
     Publish,
     /// GET of 200 bytes on 64 connections: CPU beside nginx's.
@@ -91,6 +94,7 @@ impl Scenario {
     pub(crate) const ALL: &[Self] = &[
         Self::PutAlone,
         Self::PutMany,
+        Self::WritePush,
         Self::Publish,
         Self::Get,
         Self::FanoutSaturated,
@@ -117,6 +121,7 @@ impl Scenario {
         match self {
             Self::PutAlone => requests::put_alone(context, rows, progress),
             Self::PutMany => requests::put_many(context, rows, progress),
+            Self::WritePush => write_push::run(context, rows, progress),
             Self::Publish => requests::publish(context, rows, progress),
             Self::Get => requests::get(context, rows, progress),
             Self::FanoutSaturated => fanout::saturated(context, rows, progress),
@@ -137,6 +142,11 @@ impl Scenario {
             Self::IdleDoors => doors::idle(context, rows, progress),
             Self::Scale => scale::run(context, rows, progress),
         }
+    }
+
+    /// What it is called.
+    pub(crate) fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Its name and what it measures.
@@ -161,6 +171,15 @@ fn remark_syscalls(row: &mut Row, syscalls: &BTreeMap<String, f64>) {
             .map(|(name, count)| format!("{name} {count:.3}"))
             .collect();
         row.remark = format!("calls: {}", calls.join(", "));
+    }
+}
+
+/// Adds the CPU of peers that are installed, in microseconds, each with Dovetail's beside it.
+fn beside<const N: usize>(rows: &mut Rows, peers: [(&str, Option<f64>); N], dovetail: &Figures) {
+    for (name, cpu) in peers {
+        if let Some(cpu) = cpu {
+            rows.row(name, "µs", Target::None).value(cpu).floor("Dovetail", dovetail.cpu_ns / 1e3);
+        }
     }
 }
 

@@ -1,0 +1,113 @@
+//! From a durable write to its push.
+
+use anyhow::Result;
+
+use super::Context;
+use super::requests::{BODY_BYTES, RECORD_BYTES, SLICES, measure};
+use crate::child::Running;
+use crate::floor::disk;
+use crate::load::exchange::{self, Plan, Request, Watcher};
+use crate::report::{Progress, Rows, Target, median};
+use crate::servers::Server;
+
+/// Writers at the same time.
+const WRITERS: usize = 256;
+
+pub(super) fn run(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    let redis = context.places.redis()?;
+    alone(context, redis.as_ref(), rows, progress)?;
+    many(context, redis.as_ref(), rows, progress)
+}
+
+/// One writer, in slices: the floor is what a write and its push cannot do without.
+fn alone(context: &Context, redis: Option<&Server>, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    progress.step("lone fdatasync, round trip, and a write until it is pushed, in turn");
+    let dir = context.places.fresh_dir()?;
+    let echo = Running::own(&["hop", "none"])?;
+    let dovetail = context.places.dovetail()?;
+    let slice = Plan {
+        request: Request::Block { size: BODY_BYTES },
+        connections: 1,
+        watcher: Watcher::None,
+        warm_up: context.warm_up() / SLICES,
+        measure: context.measure / SLICES,
+    };
+    let (mut floors, mut pushes, mut peers) = (vec![], vec![], vec![]);
+    for _ in 0..SLICES {
+        let sync = disk::lone_sync_ns(dir.path(), RECORD_BYTES, slice.measure)?;
+        let trip = exchange::run(echo.addr, echo.pid(), slice)?.figures.p50_ns;
+        floors.push(micros(sync + trip));
+        pushes.push(pushed(&dovetail, mqtt(slice))?);
+        if let Some(redis) = redis {
+            peers.push(pushed(redis, channel(slice))?);
+        }
+    }
+    rows.row("lone PUT to its push, p50", "µs", Target::RatioAtMost(1.6))
+        .value(median(pushes.into_iter()))
+        .floor("fdatasync + two hops", median(floors.into_iter()));
+    if redis.is_some() {
+        rows.row("  Redis, lone MULTI SET PUBLISH EXEC to its push, p50", "µs", Target::None)
+            .value(median(peers.into_iter()));
+    }
+    Ok(())
+}
+
+/// Many writers: the peer answers when the write is durable, and pushes nothing.
+fn many(context: &Context, redis: Option<&Server>, rows: &mut Rows, progress: &Progress) -> Result<()> {
+    const OURS: [(&str, Request); 2] = [
+        ("publish with QoS 1", Request::MqttPut { payload: BODY_BYTES }),
+        ("PUT", Request::HttpPut { body: BODY_BYTES }),
+    ];
+    let mut set = None;
+    let plan = Plan {
+        request: Request::RedisSet { value: BODY_BYTES },
+        connections: WRITERS,
+        watcher: Watcher::None,
+        warm_up: context.warm_up(),
+        measure: context.measure,
+    };
+    if let Some(redis) = redis {
+        progress.step("redis, SET of 256 writers");
+        let figures = measure(redis, plan)?;
+        set = Some(micros(figures.p50_ns));
+        rows.row("  Redis, SETs", "/s", Target::None).value(figures.per_second);
+        progress.step("redis, MULTI SET PUBLISH EXEC of 256 writers");
+        rows.row("  Redis, MULTI SET PUBLISH EXEC to its push, p50", "µs", Target::None)
+            .value(pushed(redis, channel(plan))?);
+    }
+    let target = Target::RatioAtMost(1.5);
+    for (name, request) in OURS {
+        progress.step(&format!("dovetail, {name} of 256 writers, and a subscriber"));
+        let server = context.places.dovetail()?;
+        let plan = Plan { request, watcher: Watcher::Mqtt, ..plan };
+        let seen = exchange::run(server.addr(), server.pid(), plan)?;
+        let row = rows.row(&format!("256 writers, {name} to its push, p50"), "µs", target);
+        row.value(micros(seen.push_ns[0]));
+        if let Some(set) = set {
+            row.floor("Redis, SET answered", set);
+        }
+        rows.row(&format!("  {name}, p99"), "µs", Target::None).value(micros(seen.push_ns[1]));
+        rows.row(&format!("  {name}, writes"), "/s", Target::None).value(seen.figures.per_second);
+        rows.row(&format!("  {name}, pushed per write"), "", Target::None).value(seen.pushed);
+    }
+    Ok(())
+}
+
+/// Written by PUT over HTTP, pushed over MQTT.
+fn mqtt(plan: Plan) -> Plan {
+    Plan { request: Request::HttpPut { body: BODY_BYTES }, watcher: Watcher::Mqtt, ..plan }
+}
+
+/// What people write by hand where they have Redis.
+fn channel(plan: Plan) -> Plan {
+    Plan { request: Request::RedisSetAndPublish { value: BODY_BYTES }, watcher: Watcher::Redis, ..plan }
+}
+
+/// The median microseconds from a write to its push.
+fn pushed(server: &Server, plan: Plan) -> Result<f64> {
+    Ok(micros(exchange::run(server.addr(), server.pid(), plan)?.push_ns[0]))
+}
+
+fn micros(ns: u64) -> f64 {
+    ns as f64 / 1e3
+}
