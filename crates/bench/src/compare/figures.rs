@@ -103,7 +103,7 @@ pub(crate) struct WayFigures {
     /// Requests each second of each watcher that was not interrupted: HTTP requests, or what a protocol has like them
     /// (acknowledgements are none).
     pub(crate) requests_per_second: f64,
-    /// Server CPU by updates and watchers in microseconds, less that of writing. None where the server's CPU cannot be seen. A
+    /// Server CPU by updates and watchers in microseconds, less that of writing. None where that cannot be seen or told apart. A
     /// server that watchers keep awake writes at less cost than one that sleeps between two writes, so a way that asks all the
     /// time seems cheaper than it is: by less than [`Comparison::writing_cpu_us`] by the number of watchers.
     pub(crate) cpu_us_per_update: Option<f64>,
@@ -138,7 +138,7 @@ pub(crate) struct PollCost {
     pub(crate) changed_bytes: Option<f64>,
     /// Bytes of a request and an answer that said that nothing had changed, if there was one.
     pub(crate) unchanged_bytes: Option<f64>,
-    /// Server CPU of a poll in microseconds, less that of writing.
+    /// Server CPU of a poll in microseconds, less that of writing, where it can be told apart.
     pub(crate) cpu_us: Option<f64>,
 }
 
@@ -176,7 +176,7 @@ pub(crate) struct RateFigures {
     pub(crate) updates_per_second: f64,
     /// Bytes each second of each watcher, both directions.
     pub(crate) bytes_per_second: f64,
-    /// Server CPU each second of each watcher in microseconds, less that of writing.
+    /// Server CPU each second of each watcher in microseconds, less that of writing, where it can be told apart.
     pub(crate) cpu_us_per_second: Option<f64>,
     /// As in [`WayFigures`].
     pub(crate) staleness_ms: f64,

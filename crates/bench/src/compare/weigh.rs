@@ -58,9 +58,9 @@ fn updates(plan: &Plan) -> f64 {
     super::schedule::count(&plan.shape) as f64
 }
 
-/// Server CPU less that of writing. Noise may make it less than nothing, which it cannot be.
+/// Server CPU less that of writing. Where writing is most of it, the rest may come out below nothing: then it is not known.
 fn following_us(plan: &Plan, measured: &Measured, writing_us: Option<f64>) -> Option<f64> {
-    Some((measured.cpu_us? - writing_us? * updates(plan)).max(0.0))
+    Some(measured.cpu_us? - writing_us? * updates(plan)).filter(|&us| us > 0.0)
 }
 
 fn poll_cost(polls: &Polls, cpu_us: Option<f64>) -> PollCost {
