@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::columns::{brief, families, spoken};
 use super::crossover::{self, AtEqualStaleness, Crossover, PROMISED, RateCrossover};
 use super::number::{self, factor};
+use crate::compare::BUSY;
 use crate::compare::figures::{Comparison, Family, Recovery, WayFigures};
 
 /// Closer than this, two figures are called the same.
@@ -26,6 +27,7 @@ pub(super) fn sentences(comparison: &Comparison) -> Vec<String> {
         pushes(comparison),
         lost_without(comparison),
         lost_with(comparison),
+        busy_generator(comparison),
     ];
     sentences.into_iter().flatten().collect()
 }
@@ -356,6 +358,19 @@ fn lost_with(comparison: &Comparison) -> Option<String> {
         "With a fallback nothing was lost, and every watcher was current again.{}",
         slowest.unwrap_or_default()
     ))
+}
+
+/// Where figures are not the server's alone.
+fn busy_generator(comparison: &Comparison) -> Option<String> {
+    let busy: Vec<String> =
+        comparison.ways.iter().filter(|way| way.generator_share > BUSY).map(spoken).collect();
+    (!busy.is_empty()).then(|| {
+        format!(
+            "The load generator was busy for more than {:.0} % of the time, so that latencies are partly its own: {}.",
+            BUSY * 100.0,
+            busy.join("; ")
+        )
+    })
 }
 
 /// The leanest way of a family, in figures.

@@ -25,6 +25,7 @@ pub(crate) fn page(comparison: &Comparison) -> String {
     out.push_str(&section("Bytes by the rate of updates", [charts::rates(comparison)]));
     out.push_str(&polling(comparison));
     out.push_str(&section("After an interruption", [charts::lost(comparison), charts::recovery(comparison)]));
+    out.push_str(&returns(comparison));
     out.push_str(&advice(comparison));
     let _ = write!(
         out,
@@ -218,6 +219,48 @@ fn from(crossover: Option<Crossover>) -> String {
         Some(Crossover::Always) => String::from("any"),
         Some(Crossover::Never) => String::from("none up to a day"),
     }
+}
+
+/// What interrupted watchers did when they came back, and what that moved.
+fn returns(comparison: &Comparison) -> String {
+    let mut rows = String::new();
+    for way in &comparison.ways {
+        let kinds = [("without", way.without_fallback.as_ref()), ("with", way.with_fallback.as_ref())];
+        for (kind, recovery) in kinds.into_iter().filter_map(|(kind, recovery)| Some((kind, recovery?))) {
+            let _ = writeln!(
+                rows,
+                "<tr><th scope=\"row\">{}</th><td>{kind}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                escape(&way.label),
+                escape(&recovery.how),
+                number::count(recovery.updates_in_outage),
+                number::count(recovery.skipped),
+                number::count(recovery.lost),
+                number::bytes(recovery.bytes),
+            );
+        }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    let heads = [
+        "Way",
+        "Fallback",
+        "What a watcher does when it comes back",
+        "Updates missed",
+        "Skipped",
+        "Lost",
+        "Bytes until current",
+    ];
+    let heads: Vec<String> = heads.map(|head| format!("<th scope=\"col\">{head}</th>")).into();
+    let table = format!(
+        "<table class=\"words\">\n<thead><tr>{}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n",
+        heads.concat()
+    );
+    format!(
+        "<details><summary>What they did, in numbers</summary>\n<p>Summed over the watchers of a kind; bytes are a watcher's mean. An \
+         update is skipped if the watcher was told something newer of the same resource instead: no copy is wrong by it.</p>\n{}</details>\n",
+        scrolled("What interrupted watchers did", &table)
+    )
 }
 
 fn advice(comparison: &Comparison) -> String {

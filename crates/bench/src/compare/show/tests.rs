@@ -291,6 +291,12 @@ fn nothing_is_said_that_was_not_measured() {
         "{lost}"
     );
     assert!(!lost.contains("With a fallback nothing"), "{lost}");
+    let mut busy = comparison();
+    busy.ways[9].generator_share = 0.9;
+    assert!(said(&busy).contains(
+        "busy for more than 80 % of the time, so that latencies are partly its own: long-polling."
+    ));
+    assert!(!said(&comparison()).contains("generator"));
     let mut safe = comparison();
     for recovery in safe.ways.iter_mut().filter_map(|way| way.without_fallback.as_mut()) {
         recovery.lost = 0;
