@@ -34,7 +34,7 @@ use self::measure::{Plan, measure};
 use self::options::Settings;
 use self::schedule::Shape;
 use self::target::Targets;
-use self::ways::{Poll, Way};
+use self::ways::Way;
 use crate::load::door::Door;
 use crate::load::local_runtime;
 use crate::report::{Progress, note, print_lines};
@@ -205,7 +205,7 @@ fn other_rates(settings: &Settings) -> Vec<Shape> {
 fn is_shown_by_rate(way: Way, settings: &Settings) -> bool {
     let slowest = settings.ways.iter().filter_map(|way| way.every()).max();
     match way {
-        Way::Poll { what: Poll::Plain | Poll::Etag, every } => Some(every) == slowest,
+        Way::Poll { every, .. } => Some(every) == slowest,
         Way::Web(Door::WebSocket) | Way::Combined => true,
         _ => false,
     }

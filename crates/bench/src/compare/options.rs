@@ -65,7 +65,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS", default_value_t = 4.0)]
     seconds: f64,
     /// Time between two polls of a watcher; may be given several times.
-    #[arg(long, value_name = "TIME", default_values = ["100ms", "1s"], value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_values = ["10ms", "100ms", "1s"], value_parser = duration)]
     poll_every: Vec<Duration>,
     /// Measure only this way, or the ways that begin like it (`poll`, `mqtt5`); may be given several times.
     #[arg(long, value_name = "WAY")]
@@ -201,8 +201,8 @@ impl Options {
         within("interrupted", self.interrupted as f64, 0.0, 100.0);
         within("seconds", self.seconds, 0.5, 600.0);
         for every in &self.poll_every {
-            if !(Duration::from_millis(10)..=Duration::from_secs(30)).contains(every) {
-                wrong.push(format!("--poll-every {} is not from 10ms to 30s", short(*every)));
+            if !(Duration::from_millis(2)..=Duration::from_secs(30)).contains(every) {
+                wrong.push(format!("--poll-every {} is not from 2ms to 30s", short(*every)));
             }
         }
         let copies = self.resources.saturating_mul(self.watchers);
@@ -278,14 +278,14 @@ mod tests {
     #[test]
     fn what_is_typed_is_understood() {
         let settings = typed("").unwrap();
-        assert_eq!((settings.ways.len(), settings.watchers, settings.interrupted), (18, 50, 20));
+        assert_eq!((settings.ways.len(), settings.watchers, settings.interrupted), (21, 50, 20));
         assert_eq!((settings.resources, settings.payload, settings.server), (100, 200, None));
         assert_eq!(
             (settings.measured, settings.outage),
             (Duration::from_secs(4), Duration::from_millis(500))
         );
         for (line, names) in [
-            ("--only poll-etag", "poll-etag-100ms poll-etag-1s"),
+            ("--only poll-etag", "poll-etag-10ms poll-etag-100ms poll-etag-1s"),
             ("--only sse --only combined", "sse combined"),
             ("--poll-every 2s --only poll", "poll-plain-2s poll-etag-2s poll-since-2s"),
             ("--poll-every 1m --poll-every 2s --only long-poll --poll-every 60s", ""),
@@ -315,7 +315,7 @@ mod tests {
             ("--resources 10000 --watchers 10000", &["copies"]),
             ("--rate 10000 --watchers 1000 --seconds 600", &["deliveries"]),
             ("--rate NaN --seconds 0", &["--rate NaN", "--seconds 0"]),
-            ("--poll-every 5ms", &["--poll-every 5ms"]),
+            ("--poll-every 1ms", &["--poll-every 1ms"]),
             ("--outage 3", &["100ms"]),
             ("--outage 0s", &["100ms"]),
             ("--server https://example.org", &["TLS"]),
