@@ -58,7 +58,7 @@ enum What {
 
 const EXAMPLES: &str = "\
 Examples:
-  dovetail bench serve-path                                   everything, some minutes
+  dovetail bench serve-path                                   everything, eleven minutes
   dovetail bench serve-path --only get --repeats 5            one scenario
   dovetail bench serve-path --only publish --syscalls         what the server asks of the kernel for each commit
   dovetail bench serve-path --json > figures.json             every sample, for a comparison

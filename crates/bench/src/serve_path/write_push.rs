@@ -52,45 +52,65 @@ fn alone(context: &Context, redis: Option<&Server>, rows: &mut Rows, progress: &
     Ok(())
 }
 
-/// Many writers: the peer answers when the write is durable, and pushes nothing.
+/// Many writers, in slices: the peer answers when the write is durable, and pushes nothing.
 fn many(context: &Context, redis: Option<&Server>, rows: &mut Rows, progress: &Progress) -> Result<()> {
     const OURS: [(&str, Request); 2] = [
         ("publish with QoS 1", Request::MqttPut { payload: BODY_BYTES }),
         ("PUT", Request::HttpPut { body: BODY_BYTES }),
     ];
-    let mut set = None;
-    let plan = Plan {
+    progress.step("256 writers: SET, and a write until it is pushed, in turn");
+    let dovetail = context.places.dovetail()?;
+    let slice = Plan {
         request: Request::RedisSet { value: BODY_BYTES },
         connections: WRITERS,
         watcher: Watcher::None,
-        warm_up: context.warm_up(),
-        measure: context.measure,
+        warm_up: context.warm_up() / SLICES,
+        measure: context.measure / SLICES,
     };
-    if let Some(redis) = redis {
-        progress.step("redis, SET of 256 writers");
-        let figures = measure(redis, plan)?;
-        set = Some(micros(figures.p50_ns));
-        rows.row("  Redis, SETs", "/s", Target::None).value(figures.per_second);
-        progress.step("redis, MULTI SET PUBLISH EXEC of 256 writers");
-        rows.row("  Redis, MULTI SET PUBLISH EXEC to its push, p50", "µs", Target::None)
-            .value(pushed(redis, channel(plan))?);
-    }
-    let target = Target::RatioAtMost(1.5);
-    for (name, request) in OURS {
-        progress.step(&format!("dovetail, {name} of 256 writers, and a subscriber"));
-        let server = context.places.dovetail()?;
-        let plan = Plan { request, watcher: Watcher::Mqtt, ..plan };
-        let seen = exchange::run(server.addr(), server.pid(), plan)?;
-        let row = rows.row(&format!("256 writers, {name} to its push, p50"), "µs", target);
-        row.value(micros(seen.push_ns[0]));
-        if let Some(set) = set {
-            row.floor("Redis, SET answered", set);
+    let (mut sets, mut peers) = (vec![], vec![]);
+    let mut ours = OURS.map(|_| Pushes::default());
+    for _ in 0..SLICES {
+        if let Some(redis) = redis {
+            sets.push(micros(measure(redis, slice)?.p50_ns));
+            peers.push(pushed(redis, channel(slice))?);
         }
-        rows.row(&format!("  {name}, p99"), "µs", Target::None).value(micros(seen.push_ns[1]));
-        rows.row(&format!("  {name}, writes"), "/s", Target::None).value(seen.figures.per_second);
-        rows.row(&format!("  {name}, pushed per write"), "", Target::None).value(seen.pushed);
+        for ((_, request), pushes) in OURS.into_iter().zip(&mut ours) {
+            let plan = Plan { request, watcher: Watcher::Mqtt, ..slice };
+            let seen = exchange::run(dovetail.addr(), dovetail.pid(), plan)?;
+            pushes.p50s.push(micros(seen.push_ns[0]));
+            pushes.p99s.push(micros(seen.push_ns[1]));
+            pushes.per_second.push(seen.figures.per_second);
+            pushes.per_write.push(seen.pushed);
+        }
+    }
+    let middle = |values: &[f64]| median(values.iter().copied());
+    for ((name, _), pushes) in OURS.into_iter().zip(&ours) {
+        let name_of_row = format!("256 writers, {name} to its push, p50");
+        let row = rows.row(&name_of_row, "µs", Target::RatioAtMost(1.5)).value(middle(&pushes.p50s));
+        if redis.is_some() {
+            row.floor("Redis, SET answered", middle(&sets));
+        }
+        let mut shown = |what: &str, unit, values: &[f64]| {
+            rows.row(&format!("  {name}, {what}"), unit, Target::None).value(middle(values));
+        };
+        shown("p99", "µs", &pushes.p99s);
+        shown("writes", "/s", &pushes.per_second);
+        shown("pushed per write", "", &pushes.per_write);
+    }
+    if redis.is_some() {
+        rows.row("  Redis, MULTI SET PUBLISH EXEC to its push, p50", "µs", Target::None)
+            .value(middle(&peers));
     }
     Ok(())
+}
+
+/// What was seen of one way to write, a value for each slice.
+#[derive(Default)]
+struct Pushes {
+    p50s: Vec<f64>,
+    p99s: Vec<f64>,
+    per_second: Vec<f64>,
+    per_write: Vec<f64>,
 }
 
 /// Written by PUT over HTTP, pushed over MQTT.
