@@ -10,10 +10,8 @@ use serde::Serialize;
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Target {
-    /// Value by floor, at most.
+    /// Value by floor or peer, at most.
     RatioAtMost(f64),
-    /// Value by floor or peer, at least.
-    RatioAtLeast(f64),
     /// Value, at most.
     AtMost(f64),
     /// Value, at least.
@@ -75,12 +73,11 @@ impl Row {
         let of_ratios = |limit, more| (median(self.ratios()), noise(self.ratios()), limit, more);
         let measured = match self.target {
             Target::RatioAtMost(limit) => of_ratios(limit, false),
-            Target::RatioAtLeast(limit) => of_ratios(limit, true),
             Target::AtMost(limit) => of_values(limit, false),
             Target::AtLeast(limit) => of_values(limit, true),
             Target::None => return None,
         };
-        let is_ratio = matches!(self.target, Target::RatioAtMost(_) | Target::RatioAtLeast(_));
+        let is_ratio = matches!(self.target, Target::RatioAtMost(_));
         let has_floor = !is_ratio || !self.floors.is_empty();
         (has_floor && !self.values.is_empty()).then_some(measured)
     }
@@ -104,7 +101,6 @@ impl Row {
     fn wanted(&self) -> String {
         match self.target {
             Target::RatioAtMost(limit) => format!("ratio ≤ {limit}"),
-            Target::RatioAtLeast(limit) => format!("ratio ≥ {limit}"),
             Target::AtMost(limit) => format!("≤ {limit} {}", self.unit),
             Target::AtLeast(limit) => format!("≥ {limit} {}", self.unit),
             Target::None => String::new(),

@@ -20,22 +20,24 @@ const PAYLOAD_BYTES: usize = 100;
 
 const MEBIBYTE: f64 = 1_048_576.0;
 
+/// The rate at which connections are made has no target: the load generator is one thread, takes as long for each as a server
+/// does, and so decides it. The server's CPU is held against mosquitto's instead.
 pub(super) fn idle(context: &Context, rows: &mut Rows, progress: &Progress) -> Result<()> {
-    const SPEED: &str = "connects, each with a subscription";
-    let target = Target::RatioAtLeast(1.3);
+    const CPU: &str = "connection with a subscription: CPU";
+    let target = Target::RatioAtMost(1.0);
     if let Some(server) = context.places.mosquitto()? {
         progress.step("mosquitto, idle connections");
         let seen = crowd::run(async || Seen::of(&server, Door::Mqtt, IDLE).await)?;
-        rows.row(SPEED, "/s", target).floor("mosquitto", seen.per_second);
-        rows.row("  mosquitto, CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
+        rows.row(CPU, "µs", target).floor("mosquitto", seen.cpu_ns / 1e3);
+        rows.row("  mosquitto, connections", "/s", Target::None).value(seen.per_second);
         rows.row("  mosquitto, memory per idle connection", "B", Target::None).value(seen.bytes);
     }
     let server = context.places.dovetail()?;
     progress.step("dovetail, idle connections");
     let seen = crowd::run(async || Seen::of(&server, Door::Mqtt, IDLE).await)?;
-    rows.row(SPEED, "/s", target).value(seen.per_second);
-    rows.row("  CPU of each", "µs", Target::None).value(seen.cpu_ns / 1e3);
+    rows.row(CPU, "µs", target).value(seen.cpu_ns / 1e3);
     rows.row("  CPU of the load generator for each", "µs", Target::None).value(seen.own_cpu_ns / 1e3);
+    rows.row("  its connections", "/s", Target::None).value(seen.per_second);
     rows.row("memory per idle connection", "B", Target::AtMost(2048.0)).value(seen.bytes);
     Ok(())
 }
