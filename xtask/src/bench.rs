@@ -28,12 +28,13 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         return stages.close();
     }
     let shipped = target_dir(root).join("dist");
-    let status = Command::new(shipped.join("dovetail"))
-        .args(["bench", "serve-path"])
-        .args(&options.arguments)
-        .current_dir(root)
-        .status()
-        .context("could not start the program")?;
+    let mut command = Command::new(shipped.join("dovetail"));
+    command.args(["bench", "serve-path"]);
+    if !options.arguments.iter().any(|argument| argument.starts_with("--dir")) {
+        command.arg("--dir").arg(target_dir(root).join("bench-data"));
+    }
+    let status =
+        command.args(&options.arguments).current_dir(root).status().context("could not start the program")?;
     if !status.success() {
         bail!("dovetail bench ended with {status}");
     }

@@ -96,8 +96,8 @@ struct ServePath {
     /// Another build of the program `dovetail` to measure; by default it is this one.
     #[arg(long, value_name = "FILE", env = "DOVETAIL_BIN")]
     dovetail: Option<PathBuf>,
-    /// Where data directories are made: a directory on the disk to be measured.
-    #[arg(long, default_value = "target/bench-data")]
+    /// Where data directories are made for as long as they are needed: a directory on the disk to be measured.
+    #[arg(long, default_value = ".")]
     dir: PathBuf,
     /// Messages under way in saturated fan-out. Half of them are sent at a time, so the floor gathers that many.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(2..=500))]

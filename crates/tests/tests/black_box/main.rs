@@ -19,6 +19,7 @@ mod many;
 mod mqtt_clients;
 mod mutants;
 mod rust_client;
+mod serve_path;
 mod sessions;
 mod shared;
 mod signalr_clients;
