@@ -51,6 +51,8 @@ pub struct Reply {
 pub struct Client {
     pub socket: WebSocketStream<DuplexStream>,
     waiting: VecDeque<String>,
+    /// What came before the answer to a call: a subscription may be told of a write before its writer is answered.
+    passed: VecDeque<Value>,
 }
 
 /// The other end of an event stream.
@@ -136,7 +138,11 @@ impl World {
     pub fn socket_of(&self, shard: usize, query: Option<&str>, bytes: usize) -> Client {
         let (client, server) = tokio::io::duplex(bytes);
         tokio::task::spawn_local(self.shards[shard].serve(server, Bytes::new(), query, principal()));
-        Client { socket: ClientBuilder::new().take_over(client), waiting: VecDeque::new() }
+        Client {
+            socket: ClientBuilder::new().take_over(client),
+            waiting: VecDeque::new(),
+            passed: VecDeque::new(),
+        }
     }
 
     /// A connection that skipped negotiation and shook hands.
@@ -261,6 +267,13 @@ impl Client {
 
     /// The next message of the hub that is no ping.
     pub async fn next(&mut self) -> Value {
+        match self.passed.pop_front() {
+            Some(message) => message,
+            None => self.arrival().await,
+        }
+    }
+
+    async fn arrival(&mut self) -> Value {
         loop {
             let message = self.any().await.expect("the connection ended");
             if message["type"] != 6 {
@@ -283,10 +296,11 @@ impl Client {
     pub async fn call(&mut self, target: &str, arguments: Value) -> Value {
         self.say(invocation("c", target, arguments)).await;
         loop {
-            let message = self.next().await;
+            let message = self.arrival().await;
             if message["type"] == 3 && message["invocationId"] == "c" {
                 return message;
             }
+            self.passed.push_back(message);
         }
     }
 
