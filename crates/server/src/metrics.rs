@@ -1,4 +1,4 @@
-//! The metrics of what is not the HTTP door's: connections, MQTT, WebSocket and SignalR, in the text format of Prometheus.
+//! The metrics of what is not the HTTP door's: the process, connections, MQTT, WebSocket and SignalR, in the text format of Prometheus.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use dovetail_door_mqtt::Door as MqttDoor;
 use dovetail_door_signalr::Door as SignalRDoor;
 use dovetail_door_ws::Door as WsDoor;
 use dovetail_net::Counters;
+use rustix::time::{ClockId, clock_gettime};
 
 /// What the listeners and the doors besides HTTP's have counted.
 pub(crate) struct Counted {
@@ -19,11 +20,30 @@ pub(crate) struct Counted {
 impl Counted {
     /// Appends all of it.
     pub(crate) fn append(&self, text: &mut String) {
+        append_process(text);
         append_net(text, &self.net);
         append_mqtt(text, &self.mqtt);
         append_ws(text, &self.ws);
         append_signalr(text, &self.signalr);
     }
+}
+
+/// What the operating system knows of the process, under the names that Prometheus gives to every process.
+fn append_process(text: &mut String) {
+    let spent = clock_gettime(ClockId::ProcessCPUTime);
+    let name = "process_cpu_seconds_total";
+    head(text, name, "counter", "CPU that the process has spent, in seconds.");
+    let _ = writeln!(text, "{name} {}.{:09}", spent.tv_sec, spent.tv_nsec);
+    if let Some(bytes) = resident_bytes() {
+        gauge(text, "process_resident_memory_bytes", "Memory of the process that is in RAM.", bytes);
+    }
+}
+
+/// `None` where the operating system does not say it so.
+fn resident_bytes() -> Option<u64> {
+    let pages: u64 =
+        std::fs::read_to_string("/proc/self/statm").ok()?.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn append_net(text: &mut String, net: &Counters) {

@@ -115,6 +115,9 @@ fn a_server_that_was_there_is_left_as_it_was() {
     let comparison = found(&["--only", "websocket", "--only", "mqtt5-qos1", "--server", &address]);
     assert_eq!(comparison["workload"]["server"], address.as_str());
     assert_eq!(comparison["ways"][0]["name"], "mqtt5-qos1");
+    // What another server spends is known from what it says of itself.
+    assert!(number(&comparison, "writing_cpu_us") > 0.0, "{comparison}");
+    assert!(number(&comparison["ways"][0], "memory_per_watcher") >= 0.0, "{comparison}");
     assert_eq!(state(&mut http), ["mine"]);
 
     // The same when somebody loses patience.
