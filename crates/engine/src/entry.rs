@@ -74,7 +74,7 @@ impl Entry {
         let holds_events = changes.iter().any(is_an_event);
         let tells_only_events =
             holds_events && changes.iter().all(|change| is_an_event(change) || change.topic().is_reserved());
-        let is_internal = changes.iter().all(|change| record::is_record(change.topic()));
+        let is_internal = record::are_of_records(&changes);
         let change_forms = changes.iter().map(|_| Forms::default()).collect();
         Self {
             number,

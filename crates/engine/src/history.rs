@@ -80,7 +80,7 @@ impl Block {
     /// What was read after `after`; nothing at the end of the journal.
     pub(crate) fn new(after: u64, mut commits: Vec<Commit>) -> Self {
         let to = commits.last().map_or(after, |last| last.number);
-        commits.retain(|commit| !commit.changes.iter().all(|change| record::is_record(change.topic())));
+        commits.retain(|commit| !record::are_of_records(&commit.changes));
         Self { after, to, commits: commits.into(), by_name: OnceLock::new() }
     }
 

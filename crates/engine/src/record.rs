@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dovetail_model::{Filter, Resource, Topic, TopicError};
+use dovetail_model::{Change, Filter, Resource, Topic, TopicError};
 use dovetail_tree::Scan;
 
 use crate::{Engine, Shard};
@@ -41,9 +41,11 @@ pub struct Record {
     pub only_if: Option<u64>,
 }
 
-/// Whether this is the name of a record. No client may read one, and the engine lets nobody follow them.
-pub(crate) fn is_record(topic: &Topic) -> bool {
-    topic.as_str().strip_prefix(ROOT).is_some_and(|rest| rest.starts_with('/'))
+/// Whether these are changes of records alone. No client may read one, and the engine lets nobody follow them.
+pub(crate) fn are_of_records(changes: &[Change]) -> bool {
+    let is_record =
+        |topic: &Topic| topic.as_str().strip_prefix(ROOT).is_some_and(|rest| rest.starts_with('/'));
+    changes.iter().all(|change| is_record(change.topic()))
 }
 
 impl RecordArea {
