@@ -14,12 +14,13 @@ use tokio::time::timeout;
 
 use super::client::{Client, Greeting};
 use super::crowd::{at_once, source};
-use super::door::Mark;
+use super::door::{Door, Mark, Watch};
+use super::local_runtime;
 use super::run::Run;
-use super::{PATIENCE, local_runtime};
+use super::writer::Writer;
 use crate::cpu::{Sample, peak_bytes};
 use crate::http;
-use crate::wire::{self, Five, Message, Service, ack};
+use crate::wire::{self, Five, Message, Service};
 
 /// Groups of the tree.
 pub(crate) const GROUPS: u64 = 1_000;
@@ -32,8 +33,6 @@ pub(crate) const MISSED: u64 = 100;
 const PAYLOAD_BYTES: usize = 100;
 /// The number of what was there before.
 const KNOWN: u64 = 1 << 40;
-/// Publishes that the writer has unanswered: the receive maximum.
-const WINDOW: u64 = 64;
 /// Clients that make their sessions at the same time.
 const MAKING_AT_ONCE: usize = 256;
 /// How long the storm may take before the run is called broken.
@@ -99,15 +98,15 @@ pub(crate) fn run(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Storm> {
 
 async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Storm> {
     let run = Run::new();
-    let mut writer = Client::connect(addr, &Greeting::publisher(String::from("writer"))).await?;
+    let mut writer = Writer::connect(addr, &Greeting::publisher(String::from("writer")), &run).await?;
     let all = GROUPS * RESOURCES_PER_GROUP;
-    write(&mut writer, &run, (0..all).map(|place| (place, KNOWN))).await?;
+    writer.write_all(messages((0..all).map(|place| (place, KNOWN)))).await?;
     if plan.way == Way::Session {
         at_once(0..plan.clients, MAKING_AT_ONCE, move |n| plan.make_session(addr, n)).await?;
     }
     let answer = http::get(addr, &format!("/{}", topic(0)))?;
     let position: Rc<str> = answer.header("dovetail-revision").context("no revision")?.into();
-    write(&mut writer, &run, (0..plan.layout.changes()).map(|place| (place, place))).await?;
+    writer.write_all(messages((0..plan.layout.changes()).map(|place| (place, place)))).await?;
 
     let (before, own_before) = (Sample::take(pid)?, Sample::of_this_thread()?);
     let started = Instant::now();
@@ -131,29 +130,9 @@ async fn drive(addr: SocketAddr, pid: u32, plan: Plan) -> Result<Storm> {
     })
 }
 
-/// Writes resources, given by their place in the order of changes, with these numbers, durably and in this order.
-async fn write(writer: &mut Client, run: &Run, changes: impl Iterator<Item = (u64, u64)>) -> Result<()> {
-    let mut changes = changes.peekable();
-    let mut bytes = Vec::new();
-    while changes.peek().is_some() {
-        bytes.clear();
-        let mut unanswered = 0;
-        for (place, sequence) in changes.by_ref().take(WINDOW as usize) {
-            unanswered += 1;
-            let payload = Mark { sequence, sent_ns: 0 }.payload(PAYLOAD_BYTES);
-            wire::publish(&mut bytes, &topic(place), &payload, (Service::One, unanswered), true);
-        }
-        writer.write(&bytes).await?;
-        while unanswered > 0 {
-            let answers = writer.read_packets(run, |packet| {
-                ensure!(packet[0] == ack::PUBACK, "an unexpected packet: {packet:02x?}");
-                unanswered -= 1;
-                Ok(())
-            });
-            timeout(PATIENCE, answers).await.context("the writer waits for an answer")??;
-        }
-    }
-    Ok(())
+/// Resources, given by their place in the order of changes, with these numbers, as the writer takes them.
+fn messages(changes: impl Iterator<Item = (u64, u64)>) -> impl Iterator<Item = (String, Vec<u8>)> {
+    changes.map(|(place, sequence)| (topic(place), Mark { sequence, sent_ns: 0 }.payload(PAYLOAD_BYTES)))
 }
 
 /// The resource that the change at this place is of.
@@ -290,13 +269,10 @@ impl Follower {
     }
 
     async fn watch(&mut self, position: &str, run: &Run) -> Result<()> {
-        self.client.write(&wire::upgrade("/-/ws", Some("dovetail.v1"), wire::HERE)).await?;
-        let head = self.client.read_until(b"\r\n\r\n").await?;
-        ensure!(head.starts_with(b"HTTP/1.1 101"), "refused: {}", String::from_utf8_lossy(&head));
+        Door::WebSocket.greet(&mut self.client, wire::HERE).await?;
         let filter = self.layout.filter(self.n);
-        let watch =
-            format!("{{\"type\":\"watch\",\"id\":1,\"filter\":\"{filter}\",\"since\":\"{position}\"}}");
-        self.client.write(&wire::websocket(wire::TEXT, watch.as_bytes())).await?;
+        let watch = Watch { fields: wire::HERE, filter: &filter, path: "", since: Some(position) };
+        self.client.write(&Door::WebSocket.request(&watch)).await?;
         let mut is_current = false;
         while !is_current {
             let Self { client, layout, n, came, bytes } = self;

@@ -93,8 +93,9 @@ impl Door {
         client.write(request).await?;
         let said = client.read_until(answer.as_bytes()).await;
         let said = said.with_context(|| format!("{} in answer to a watch", self.name()))?;
+        let is_taken = |said: &[u8]| said.starts_with(b"HTTP/1.1 101") || said.starts_with(b"HTTP/1.1 200");
         ensure!(
-            !said.starts_with(b"HTTP/1.1 4") && !said.starts_with(b"HTTP/1.1 5"),
+            is_taken(&said) || !said.starts_with(b"HTTP/"),
             "{} was refused: {}",
             self.name(),
             String::from_utf8_lossy(&said)

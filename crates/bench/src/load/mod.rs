@@ -15,6 +15,7 @@ pub(crate) mod retained;
 pub(crate) mod run;
 pub(crate) mod speech;
 pub(crate) mod watch;
+pub(crate) mod writer;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Context;
+use super::{Context, MEBIBYTE};
 use crate::load::catch_up::{self, Layout, MISSED, Plan, Way};
 use crate::report::{Progress, Rows, Target};
 
@@ -10,8 +10,7 @@ const CLIENTS: usize = 10_000;
 /// Until all of them are current.
 const SECONDS: f64 = 5.0;
 /// The most memory that the server may take.
-const BYTES: f64 = MEBIBYTE * 1024.0;
-const MEBIBYTE: f64 = 1_048_576.0;
+const MEBIBYTES: f64 = 1024.0;
 
 /// Those that know how far they were told.
 const SINCE: [(Way, &str); 2] = [(Way::Tracked, "MQTT 5, since"), (Way::WebSocket, "WebSocket, since")];
@@ -40,7 +39,7 @@ fn run(context: &Context, rows: &mut Rows, progress: &Progress, ways: &[(Way, &s
             row.value(storm.seconds);
             let busy = storm.own_cpu_ns * clients / 1e9 / storm.seconds * 100.0;
             row.remark = format!("the load generator's thread is busy for {busy:.0}%");
-            rows.row(&format!("  {name}, {followed}: peak memory"), "MiB", Target::AtMost(BYTES / MEBIBYTE))
+            rows.row(&format!("  {name}, {followed}: peak memory"), "MiB", Target::AtMost(MEBIBYTES))
                 .value(storm.peak_bytes as f64 / MEBIBYTE);
             let mut shown = |what: &str, unit, value| {
                 rows.row(&format!("  {name}, {followed}: {what}"), unit, Target::None).value(value);

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::Context;
+use super::{Context, MEBIBYTE};
 use crate::cpu::Sample;
 use crate::load::crowd::{self, Idle, Sessions};
 use crate::load::door::Door;
@@ -17,8 +17,6 @@ const SESSION_PUBLISHERS: usize = 50;
 const TOPICS_PER_PUBLISHER: u64 = 200;
 const MESSAGES_PER_TOPIC: u64 = 10;
 const PAYLOAD_BYTES: usize = 100;
-
-const MEBIBYTE: f64 = 1_048_576.0;
 
 /// The rate at which connections are made has no target: the load generator is one thread, takes as long for each as a server
 /// does, and so decides it. The server's CPU is held against mosquitto's instead.

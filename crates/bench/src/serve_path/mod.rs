@@ -21,6 +21,9 @@ use crate::report::{Progress, Row, Rows, Target};
 use crate::servers::Places;
 use crate::wire::Service;
 
+/// Bytes.
+const MEBIBYTE: f64 = 1_048_576.0;
+
 /// One thing to measure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scenario {
@@ -183,8 +186,12 @@ fn beside<const N: usize>(rows: &mut Rows, peers: [(&str, Option<f64>); N], dove
     }
 }
 
+fn micros(ns: u64) -> f64 {
+    ns as f64 / 1e3
+}
+
 /// Adds a server's latency to the rows.
 fn latency(rows: &mut Rows, who: &str, figures: &Figures) {
-    rows.row(&format!("{who} latency, p50"), "µs", Target::None).value(figures.p50_ns as f64 / 1e3);
-    rows.row(&format!("{who} latency, p99"), "µs", Target::None).value(figures.p99_ns as f64 / 1e3);
+    rows.row(&format!("{who} latency, p50"), "µs", Target::None).value(micros(figures.p50_ns));
+    rows.row(&format!("{who} latency, p99"), "µs", Target::None).value(micros(figures.p99_ns));
 }

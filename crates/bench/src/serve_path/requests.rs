@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::{Context, remark_syscalls};
+use super::{Context, beside, micros, remark_syscalls};
 use crate::child::Running;
 use crate::floor::disk;
 use crate::http;
@@ -40,7 +40,6 @@ pub(super) fn put_alone(context: &Context, rows: &mut Rows, progress: &Progress)
         warm_up: context.warm_up() / SLICES,
         measure: context.measure / SLICES,
     };
-    let micros = |ns: u64| ns as f64 / 1e3;
     let (mut syncs, mut trips, mut puts, mut cpus) = (vec![], vec![], vec![], vec![]);
     let mut sets = Beside::new("Redis, appendfsync always: lone SET");
     let mut etcd_puts = Beside::new("etcd, by its JSON gateway: lone put");
@@ -90,7 +89,7 @@ impl Beside {
     }
 
     fn add(&mut self, figures: &Figures) {
-        self.p50s.push(figures.p50_ns as f64 / 1e3);
+        self.p50s.push(micros(figures.p50_ns));
         self.cpus.push(figures.cpu_ns / 1e3);
     }
 
@@ -140,11 +139,7 @@ pub(super) fn put_many(context: &Context, rows: &mut Rows, progress: &Progress) 
     let exchange::Outcome { figures, pushed, .. } = exchange::run(server.addr(), server.pid(), plan)?;
     let row = rows.row(NAME, "µs", Target::RatioAtMost(1.6)).value(figures.cpu_ns / 1e3);
     remark_syscalls(row, &figures.syscalls);
-    if let Some(cpu) = etcd_cpu {
-        rows.row("  etcd, by its JSON gateway: CPU per put", "µs", Target::None)
-            .value(cpu)
-            .floor("Dovetail", figures.cpu_ns / 1e3);
-    }
+    beside(rows, [("  etcd, by its JSON gateway: CPU per put", etcd_cpu)], &figures);
     rows.row("  its PUTs", "/s", Target::None).value(figures.per_second);
     rows.row("  its PUTs, p99", "ms", Target::None).value(figures.p99_ns as f64 / 1e6);
     rows.row("  messages pushed per PUT", "", Target::None).value(pushed);

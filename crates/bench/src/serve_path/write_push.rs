@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use super::Context;
 use super::requests::{BODY_BYTES, RECORD_BYTES, SLICES, measure};
+use super::{Context, micros};
 use crate::child::Running;
 use crate::floor::disk;
 use crate::load::exchange::{self, Plan, Request, Watcher};
@@ -126,8 +126,4 @@ fn channel(plan: Plan) -> Plan {
 /// The median microseconds from a write to its push.
 fn pushed(server: &Server, plan: Plan) -> Result<f64> {
     Ok(micros(exchange::run(server.addr(), server.pid(), plan)?.push_ns[0]))
-}
-
-fn micros(ns: u64) -> f64 {
-    ns as f64 / 1e3
 }
